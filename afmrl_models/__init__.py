@@ -1,0 +1,1 @@
+"""AFMRL's machine learning: a library that finds identical products, usable without Dagster."""

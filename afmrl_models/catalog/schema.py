@@ -1,0 +1,84 @@
+"""The tables a catalog becomes, and how they are written and read."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+LISTINGS = pa.schema(
+    [
+        pa.field("listing_id", pa.string(), nullable=False),
+        pa.field("product_id", pa.string()),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("description", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("seller", pa.string()),
+        pa.field("image_path", pa.string(), nullable=False),
+        pa.field("attributes", pa.map_(pa.string(), pa.string())),
+        pa.field("content_hash", pa.string(), nullable=False),
+    ]
+)
+QUARANTINE = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("listing_id", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string()),
+    ]
+)
+SPLITS = pa.schema(
+    [
+        pa.field("listing_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("role", pa.string()),
+    ]
+)
+PRODUCT_ATTRIBUTES = pa.schema(
+    [
+        pa.field("listing_id", pa.string(), nullable=False),
+        pa.field("attributes_text", pa.string(), nullable=False),
+        pa.field("attributes", pa.map_(pa.string(), pa.string())),
+        pa.field("valid", pa.bool_(), nullable=False),
+        pa.field("generator_version", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+    ]
+)
+
+
+def write_table(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+    """Write rows as Parquet under a temporary name, then rename: a reader never sees half a table.
+
+    A map column (`attributes`) holds one dict[str, str] (or None) a row.
+    """
+    columns = [
+        pa.array(
+            [None if not isinstance(v, dict) else list(v.items()) for v in rows[field.name]]
+            if pa.types.is_map(field.type)
+            else [None if v is None or v is pd.NA or v != v else v for v in rows[field.name]],
+            type=field.type,
+        )
+        for field in schema
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), partial)
+    partial.replace(path)
+
+
+def read_table(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read a table written by `write_table`; map columns come back as dict[str, str], missing strings as None."""
+    table = pq.read_table(path, columns=None if columns is None else list(columns))
+    return pd.DataFrame(
+        {
+            name: pd.Series(
+                [None if v is None else dict(v) for v in column.to_pylist()]
+                if pa.types.is_map(column.type)
+                else column.to_pylist(),
+                dtype=object if pa.types.is_string(column.type) or pa.types.is_map(column.type) else None,
+            )
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    )

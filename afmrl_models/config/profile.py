@@ -1,0 +1,260 @@
+"""The pydantic models of a profile. Unknown keys are errors; every field says what it does."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+AgclScale = Literal["self", "raw"]
+Modality = Literal["image", "text", "multimodal"]
+PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
+TaskName = Literal[
+    "fine_grained", "coarse_grained", "image_to_multimodal", "image_to_text", "text_to_image"
+]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ColumnMapping(Strict):
+    """Which column of the catalog's table holds what."""
+
+    listing_id: str = Field("listing_id", description="unique id of the listing")
+    product_id: str | None = Field("product_id", description="listings that share it are one product; null: unknown")
+    title: str = "title"
+    description: str | None = None
+    category: str | None = Field("category", description="null: the catalog has no categories")
+    seller: str | None = None
+    image: str = Field("image", description="path under the catalog's root, or the image's bytes (Parquet)")
+    attributes: list[str] = Field(default_factory=list, description="columns with what sellers state; column name = key")
+
+
+class TableSource(Strict):
+    """A table (.csv, .tsv, .jsonl, .parquet) with a folder of photos, or with the photos' bytes inside."""
+
+    kind: Literal["table"]
+    path: Path = Field(description="the table, or a folder that holds exactly one listings.* table")
+    images: Path | None = Field(None, description="root of the image paths; null: the table's folder")
+    columns: ColumnMapping = Field(default_factory=lambda: ColumnMapping())
+
+
+class GeneratedSource(Strict):
+    """The embedded default: a rendered catalog, deterministic by seed."""
+
+    kind: Literal["generated"]
+    products: int = Field(600, ge=8)
+    seed: int = 0
+
+
+class CatalogConfig(Strict):
+    """Where listings come from and how they are kept."""
+
+    source: Annotated[GeneratedSource | TableSource, Field(discriminator="kind")]
+    image_size: int = Field(56, ge=28, multiple_of=28, description="edge in pixels of the square each photo is fitted into")
+    max_title_characters: int = Field(2000, ge=16, description="longer titles are quarantined")
+    max_quarantined_share: float = Field(0.2, ge=0, le=1, description="above this share the run stops")
+    limit: int | None = Field(None, ge=1, description="read only the first rows: for a quick look")
+
+
+class SplitsConfig(Strict):
+    """Products are dealt to train, validation and test; no product is in two of them."""
+
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    test: float = Field(0.2, gt=0, lt=0.5)
+    query_share: float = Field(0.5, gt=0, lt=1, description="share of a held-out product's listings that are queries")
+    seed: int = 0
+
+
+class LoraSettings(Strict):
+    """peft's LoRA; for pretrained backbones only."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: list[str] = Field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
+
+
+class BackboneConfig(Strict):
+    """A hub id or local directory, or (both null) a small random-weight model built here."""
+
+    pretrained: str | None = Field(None, description="hub id or checkpoint directory; null: build a small one")
+    revision: str | None = Field(None, description="commit or tag of the hub model")
+    hidden_size: int = Field(128, ge=32, multiple_of=16, description="small model: width of the language model")
+    layers: int = Field(3, ge=1, description="small model: layers of the language model")
+    vision_layers: int = Field(3, ge=1, description="small model: layers of the vision tower")
+    vocabulary: int = Field(2048, ge=300, description="small model: size of the tokenizer trained on the training split")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+    lora: LoraSettings | None = None
+
+    @model_validator(mode="after")
+    def _lora_needs_pretrained(self) -> Self:
+        if self.lora is not None and self.pretrained is None:
+            raise ValueError("lora needs a pretrained backbone: adapters on random weights learn less than full training")
+        return self
+
+
+class TeacherConfig(Strict):
+    """Who writes the attributes the generator is distilled from."""
+
+    kind: Literal["catalog", "openai", "transformers"] = "catalog"
+    model: str | None = Field(None, description="openai: model name at the endpoint; transformers: hub id or directory")
+    base_url: str | None = Field(None, description="openai: for example http://127.0.0.1:8000/v1")
+    api_key: str = Field("unset", description="openai: usually ${OPENAI_API_KEY:-unset}")
+    concurrency: int = Field(8, ge=1, description="openai: requests under way at once")
+    timeout: float = Field(120.0, gt=0, description="openai: seconds for one request")
+    max_retries: int = Field(5, ge=0, description="openai: retries with back-off for one listing")
+    batch_size: int = Field(8, ge=1, description="transformers: listings a batch")
+
+    @model_validator(mode="after")
+    def _needs(self) -> Self:
+        if self.kind == "openai" and not (self.model and self.base_url):
+            raise ValueError("teacher kind openai needs model and base_url")
+        if self.kind == "transformers" and not self.model:
+            raise ValueError("teacher kind transformers needs model")
+        return self
+
+
+class SftConfig(Strict):
+    """Distillation of the teacher into the generator (TRL's SFTTrainer)."""
+
+    steps: int = Field(200, ge=1)
+    batch_size: int = Field(64, ge=1)
+    mini_batch_size: int | None = Field(None, ge=1, description="rows a forward pass; null: batch_size")
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+
+
+class GenerationConfig(Strict):
+    """How the generator writes attributes for many listings."""
+
+    batch_size: int = Field(128, ge=1)
+    max_new_tokens: int = Field(96, ge=8)
+    chunk_size: int = Field(2048, ge=1, description="listings written to disk at once; a stopped run resumes after them")
+
+
+class AttributesConfig(Strict):
+    """Attribute text: its keys, the teacher, the generator's distillation and generation."""
+
+    keys: list[str] = Field(default_factory=list, description="keys asked for in the prompt; empty: those the catalog states")
+    teacher: TeacherConfig = Field(default_factory=lambda: TeacherConfig())
+    sft: SftConfig = Field(default_factory=lambda: SftConfig())
+    generation: GenerationConfig = Field(default_factory=lambda: GenerationConfig())
+
+
+class EmbedderTraining(Strict):
+    """Contrastive training, shared by the baseline and by AGCL."""
+
+    warmup_steps: int = Field(100, ge=0, description="InfoNCE steps that warm up a random-weight base_embedder")
+    steps: int = Field(200, ge=1, description="steps of the baseline, of AGCL and of each further round")
+    batch_size: int = Field(128, ge=2, description="pairs a step")
+    mini_batch_size: int = Field(32, ge=1, description="pairs a forward pass (gradient caching)")
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    temperature: float = Field(0.05, gt=0)
+    pair_kinds: dict[PairKind, float] = Field(
+        default_factory=lambda: {"same_product": 0.7, "image_to_text": 0.15, "image_to_multimodal": 0.15},
+        description="share of the batches of each kind",
+    )
+    attribute_dropout: float = Field(0.5, ge=0, le=1, description="share of training queries without attribute text")
+    gallery_attribute_dropout: float = Field(1.0, ge=0, le=1, description="the same for the gallery side")
+    margin: float = Field(0.1, ge=0, description="AGCL's delta: a candidate above the positive by more is left out")
+    bm25_scale: AgclScale = Field("self", description="AGCL's B_ij: raw, or divided by B_ii")
+    bm25_k1: float = Field(1.2, ge=0)
+    bm25_b: float = Field(0.75, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _kinds(self) -> Self:
+        if not self.pair_kinds or any(share < 0 for share in self.pair_kinds.values()):
+            raise ValueError("pair_kinds needs at least one kind, and no negative share")
+        if sum(self.pair_kinds.values()) <= 0:
+            raise ValueError("pair_kinds: the shares are all zero")
+        return self
+
+
+class EvaluationConfig(Strict):
+    """Retrieval tasks and downstream measures on the test split."""
+
+    tasks: list[TaskName] = Field(
+        default_factory=lambda: [
+            "fine_grained", "coarse_grained", "image_to_multimodal", "image_to_text", "text_to_image",
+        ],
+        min_length=1,
+    )
+    ks: list[int] = Field(default_factory=lambda: [1, 5, 10], min_length=1)
+    batch_size: int = Field(256, ge=1, description="listings a forward pass")
+    enrich_gallery: bool = Field(False, description="write attributes for the gallery too")
+    bootstrap: int = Field(1000, ge=100, description="resamples of products for the 95 % intervals")
+
+
+class RefinementConfig(Strict):
+    """RAR: GRPO with the retrieval reward (METHOD.md stage 2), and CIT (stage 3)."""
+
+    k: int = Field(50, ge=1, description="the reward is Recall@k of the query's true matches")
+    invalid_reward: float = -0.1
+    group_size: int = Field(8, ge=2, description="attribute texts sampled for a query")
+    queries_per_step: int = Field(8, ge=1)
+    steps: int = Field(40, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    beta: float = Field(0.04, ge=0, description="weight of the KL term that keeps the policy near the SFT model")
+    clip: float = Field(0.2, gt=0, description="GRPO's epsilon")
+    temperature: float = Field(1.0, gt=0)
+    max_new_tokens: int = Field(96, ge=8)
+    cit_share: float = Field(0.3, gt=0, le=1, description="share of the training listings written anew for CIT")
+
+
+class ExpectationsConfig(Strict):
+    """What Great Expectations demands of product_attributes."""
+
+    min_valid_share: float = Field(0.9, ge=0, le=1)
+    min_category_coverage: float = Field(0.5, ge=0, le=1, description="least share of valid texts within each category")
+    max_value_characters: int = Field(80, ge=1)
+    allowed_keys: list[str] | None = Field(None, description="null: the keys the teacher uses")
+    min_rows: int = Field(1, ge=1)
+
+
+class ChampionConfig(Strict):
+    """When a challenger becomes champion."""
+
+    task: TaskName = "fine_grained"
+    metric: str = "recall_at_1"
+    max_regression: float = Field(0.01, ge=0, description="the challenger's interval may reach this far below the champion")
+
+
+class IdenticalProductsConfig(Strict):
+    """Grouping of listings by similarity."""
+
+    neighbours: int = Field(10, ge=1)
+    min_precision: float = Field(0.9, gt=0, le=1, description="the similarity threshold is set on validation to reach it")
+
+
+class TrackingConfig(Strict):
+    """Where MLflow keeps its record."""
+
+    uri: str | None = Field(None, description="any MLflow tracking URI; null: sqlite under AFMRL_HOME")
+
+
+class Profile(Strict):
+    """One pipeline: its catalog, models, training and judgement."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    rounds: int = Field(1, ge=1, description="RAR + CIT rounds after round_0")
+    schedule: str = Field("0 3 * * *", description="cron of the nightly retraining (off until switched on)")
+    timezone: str = "UTC"
+    catalog: CatalogConfig
+    splits: SplitsConfig = Field(default_factory=lambda: SplitsConfig())
+    embedder: BackboneConfig = Field(default_factory=lambda: BackboneConfig())
+    generator: BackboneConfig = Field(default_factory=lambda: BackboneConfig())
+    attributes: AttributesConfig = Field(default_factory=lambda: AttributesConfig())
+    training: EmbedderTraining = Field(default_factory=lambda: EmbedderTraining())
+    evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
+    refinement: RefinementConfig = Field(default_factory=lambda: RefinementConfig())
+    expectations: ExpectationsConfig = Field(default_factory=lambda: ExpectationsConfig())
+    champion: ChampionConfig = Field(default_factory=lambda: ChampionConfig())
+    identical_products: IdenticalProductsConfig = Field(default_factory=lambda: IdenticalProductsConfig())
+    tracking: TrackingConfig = Field(default_factory=lambda: TrackingConfig())
