@@ -10,11 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from afmrl_models.config.profile import Profile
+from afmrl_models.errors import UserError
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
-class ProfileError(ValueError):
+class ProfileError(UserError):
     """A profile that cannot be used; the message names the file and the key."""
 
 

@@ -1,0 +1,117 @@
+"""The command line: `afmrl demo | run | ui | generate-catalog | embed | evaluate`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from afmrl_models.errors import UserError
+
+app = typer.Typer(
+    help="Find identical products in a catalog of photos and titles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[Path, typer.Option("--config", help="the profile: a YAML file")]
+Model = Annotated[str, typer.Option("--model", help="directory of an embedder, or models:/NAME@ALIAS")]
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole chain on the embedded default and print its table."""
+    from afmrl_dagster.project import shipped_profile
+
+    run(shipped_profile("demo"), "*")
+
+
+@app.command()
+def run(
+    config: Config,
+    select: Annotated[str, typer.Option(help="Dagster asset selection, such as 'release/ablation' or '+key'")] = "*",
+) -> None:
+    """Materialize the assets of a profile in this process."""
+    from afmrl_dagster.launch import materialize
+
+    sys.exit(materialize(config.absolute(), select))
+
+
+@app.command()
+def ui(
+    config: Annotated[Path | None, typer.Option("--config", help="the profile; default: the embedded one")] = None,
+    port: Annotated[int, typer.Option(help="Dagster's port")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="MLflow's port")] = 5000,
+) -> None:
+    """Serve Dagster and MLflow on 127.0.0.1; Ctrl-C stops both."""
+    from afmrl_dagster.launch import serve
+    from afmrl_dagster.project import shipped_profile
+
+    sys.exit(serve((config or shipped_profile("demo")).absolute(), port, mlflow_port))
+
+
+@app.command("generate-catalog")
+def generate_catalog(
+    products: Annotated[int, typer.Option(min=8, help="number of products; each has two to four offers")],
+    out: Annotated[Path, typer.Option(help="folder for listings.csv and images/")],
+    seed: Annotated[int, typer.Option(help="the same seed gives the same catalog")] = 0,
+) -> None:
+    """Render a catalog of fine-grained products."""
+    from afmrl_models.catalog.generated import generate_catalog as generate
+
+    generate(products, seed, out, progress=True)
+    typer.echo(f"{out / 'listings.csv'}")
+
+
+@app.command()
+def embed(
+    config: Config,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="folder for embeddings.npy, listing_ids.txt, attributes.parquet")],
+    generator: Annotated[str | None, typer.Option(help="directory of a generator, or models:/NAME@ALIAS")] = None,
+    modality: Annotated[str, typer.Option(help="image, text or multimodal")] = "multimodal",
+) -> None:
+    """Embed the catalog of a profile with a trained embedder."""
+    from afmrl_dagster.embed_catalog import embed_catalog
+
+    embed_catalog(config, model, generator, modality, out)
+    typer.echo(f"{out / 'embeddings.npy'}")
+
+
+@app.command()
+def evaluate(
+    query: Annotated[Path, typer.Option(help="query vectors, .npy (Q, D)")],
+    gallery: Annotated[Path, typer.Option(help="gallery vectors, .npy (G, D)")],
+    labels: Annotated[Path, typer.Option(help="Parquet with listing_id and label (a string, or a list of strings)")],
+    query_ids: Annotated[Path | None, typer.Option(help="listing id of each query row, a line each")] = None,
+    gallery_ids: Annotated[Path | None, typer.Option(help="listing id of each gallery row, a line each")] = None,
+    ks: Annotated[str, typer.Option(help="cut-offs, separated by commas")] = "1,5,10",
+) -> None:
+    """Print the retrieval metrics of any two matrices as JSON."""
+    from afmrl_models.retrieval.from_files import evaluate_files
+
+    try:
+        cutoffs = [int(k) for k in ks.split(",")]
+    except ValueError:
+        raise UserError(f"--ks: {ks!r} is not a list of whole numbers such as 1,5,10") from None
+    result = evaluate_files(query, gallery, labels, query_ids=query_ids, gallery_ids=gallery_ids, ks=cutoffs)
+    typer.echo(json.dumps(result, indent=2))
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message, never a stack trace."""
+    for name, value in {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"afmrl: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,95 @@
+"""raw_catalog → listings → splits."""
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.tables import LISTINGS, SPLITS, Tables
+
+RAW_CATALOG = ("catalog", "raw_catalog")
+
+
+@dg.asset(
+    key=list(RAW_CATALOG),
+    group_name="catalog",
+    kinds={"python", "table"},
+    description="The catalog as handed over: a table with photos, or the generated default.",
+)
+def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Open (or render) the source and say how much is in it."""
+    from afmrl_models.catalog.sources import open_source
+
+    config = pipeline.profile().catalog
+    source = open_source(config, pipeline.directory(RAW_CATALOG))
+    digest = source.digest()
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest),
+        metadata={
+            "dagster/row_count": source.count_rows(),
+            "source": dg.MetadataValue.json(config.source.model_dump(mode="json")),
+            "digest": digest,
+        },
+    )
+
+
+@dg.asset(
+    key=list(LISTINGS),
+    deps=[list(RAW_CATALOG)],
+    group_name="catalog",
+    kinds={"python", "parquet"},
+    description="Validated listings, their photos fitted and memory-mapped; refused rows are quarantined with a reason.",
+)
+def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Validate every row and decode every photo once."""
+    import pandas as pd
+
+    from afmrl_models.catalog.ingest import ingest
+    from afmrl_models.catalog.schema import LISTINGS as SCHEMA
+    from afmrl_models.catalog.schema import read_table
+    from afmrl_models.retrieval.contact_sheet import photo_grid
+
+    with pipeline.replacing(LISTINGS) as out:
+        result = ingest(pipeline.profile().catalog, out, pipeline.directory(RAW_CATALOG))
+    tables = Tables(pipeline)
+    sample = tables.listings.sample(min(24, len(tables.listings)), random_state=0)
+    quarantine = read_table(pipeline.directory(LISTINGS) / "quarantine.parquet")
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(tables.catalog_digest()),
+        metadata={
+            "dagster/row_count": result.kept,
+            "dagster/column_schema": metadata.column_schema(SCHEMA),
+            "rows_read": result.rows_read,
+            "rows_quarantined": result.rows_read - result.kept,
+            "quarantined_by_reason": metadata.table(
+                pd.DataFrame(sorted(result.quarantined.items()), columns=["reason", "rows"])
+            ),
+            "quarantine_examples": metadata.table(quarantine),
+            "sample": metadata.picture(photo_grid(sample, tables.images), "sample listings"),
+        },
+    )
+
+
+@dg.asset(
+    key=list(SPLITS),
+    deps=[list(LISTINGS)],
+    group_name="catalog",
+    kinds={"python", "parquet"},
+    description="Train, validation and test by product; queries and gallery within the held-out splits.",
+)
+def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Deal products, never listings, to the splits."""
+    from afmrl_models.catalog.schema import SPLITS as SCHEMA
+    from afmrl_models.catalog.schema import write_table
+    from afmrl_models.catalog.splits import split_products
+
+    frame = split_products(Tables(pipeline).listings, pipeline.profile().splits)
+    with pipeline.replacing(SPLITS) as out:
+        write_table(frame, SCHEMA, out / "splits.parquet")
+    counts = frame.fillna({"role": "all"}).groupby(["split", "role"]).size().rename("listings").reset_index()
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(frame),
+            "dagster/column_schema": metadata.column_schema(SCHEMA),
+            "counts": metadata.table(counts),
+        }
+    )

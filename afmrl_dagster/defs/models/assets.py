@@ -1,0 +1,114 @@
+"""The starting weights: a hub model, or a small random-weight one built and warmed up here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.runs import model_run
+from afmrl_dagster.tables import SPLITS, Tables
+
+BASE_EMBEDDER = ("models", "base_embedder")
+BASE_GENERATOR = ("models", "base_generator")
+
+
+def training_texts(tables: Tables) -> Iterator[str]:
+    """What a tokenizer may see: titles, stated attributes and prompts of the training split alone."""
+    from afmrl_models.attributes.grammar import clean, render
+    from afmrl_models.attributes.prompt import user_text
+
+    keys = tables.attribute_keys
+    for row in tables.of("train").itertuples(index=False):
+        yield row.title
+        yield user_text(row.title, keys)
+        stated = clean(row.attributes or {})
+        if stated:
+            yield render(stated)
+
+
+@dg.asset(
+    key=list(BASE_EMBEDDER),
+    deps=[list(SPLITS)],
+    group_name="models",
+    kinds={"pytorch", "huggingface", "mlflow"},
+    description="Starting weights of every embedder: pretrained, or a small Qwen2-VL warmed up with plain InfoNCE.",
+)
+def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Resolve the backbone; warm it up when its weights are random."""
+    from afmrl_models.backbones.resolve import resolve
+    from afmrl_models.embedding.embedder import new_embedder
+    from afmrl_models.embedding.training import train_embedder
+
+    profile, tables = pipeline.profile(), Tables(pipeline)
+    with pipeline.replacing(BASE_EMBEDDER) as out, model_run(context, pipeline, "models/base_embedder") as run:
+        backbone = resolve(
+            profile.embedder,
+            "embedder",
+            texts=training_texts(tables),
+            image_size=profile.catalog.image_size,
+            out=pipeline.scratch(BASE_EMBEDDER) / "backbone",
+            seed=profile.seed,
+        )
+        run.log_params({"embedder": profile.embedder.model_dump(mode="json")})
+        warm_up = profile.training.warmup_steps if profile.embedder.pretrained is None else 0
+        if warm_up:
+            result = train_embedder(
+                backbone,
+                tables.of("train"),
+                {},
+                tables.images,
+                profile.training,
+                loss="infonce",
+                steps=warm_up,
+                out=out,
+                seed=profile.seed,
+                device=profile.device,
+                backbone=profile.embedder,
+                report_to=["mlflow"],
+            )
+            run.log_metrics(result.metrics)
+        else:
+            new_embedder(backbone, profile.embedder, device="cpu").save_pretrained(str(out), create_model_card=False)
+    return dg.MaterializeResult(
+        metadata={
+            "pretrained": profile.embedder.pretrained or "none: random weights",
+            "warm_up_steps": warm_up,
+            "path": dg.MetadataValue.path(str(pipeline.directory(BASE_EMBEDDER))),
+            "mlflow_run": metadata.mlflow_link(run),
+        }
+    )
+
+
+@dg.asset(
+    key=list(BASE_GENERATOR),
+    deps=[list(SPLITS)],
+    group_name="models",
+    kinds={"pytorch", "huggingface"},
+    description="Starting weights of the attribute generator: pretrained, or a small random-weight Qwen2.5-VL.",
+)
+def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Resolve the backbone."""
+    import shutil
+
+    from afmrl_models.backbones.resolve import resolve
+
+    profile, tables = pipeline.profile(), Tables(pipeline)
+    with pipeline.replacing(BASE_GENERATOR) as out:
+        resolved: Path = resolve(
+            profile.generator,
+            "generator",
+            texts=training_texts(tables),
+            image_size=profile.catalog.image_size,
+            out=out,
+            seed=profile.seed,
+        )
+        if resolved != out:
+            shutil.copytree(resolved, out, dirs_exist_ok=True)
+    return dg.MaterializeResult(
+        metadata={
+            "pretrained": profile.generator.pretrained or "none: random weights",
+            "path": dg.MetadataValue.path(str(pipeline.directory(BASE_GENERATOR))),
+        }
+    )

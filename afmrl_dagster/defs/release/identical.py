@@ -1,0 +1,101 @@
+"""product_index → identical_products: what the business wanted."""
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.defs.release.champion import CHAMPION
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.tables import Tables
+
+PRODUCT_INDEX = ("release", "product_index")
+IDENTICAL_PRODUCTS = ("release", "identical_products")
+
+
+@dg.asset(
+    key=list(PRODUCT_INDEX),
+    deps=[list(CHAMPION)],
+    group_name="release",
+    kinds={"pytorch", "faiss"},
+    description="Vectors of all listings by the champion, in a faiss index that knows its ids and its model version.",
+)
+def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Embed photo and title of every listing with the champion."""
+    from afmrl_models.backbones.device import pick_device
+    from afmrl_models.embedding.embedder import encode_listings, load_embedder
+    from afmrl_models.registry.models import local_directory
+    from afmrl_models.retrieval.index import build_index
+
+    profile, tables = pipeline.profile(), Tables(pipeline)
+    tracking = pipeline.tracking()
+    version = tracking.alias_version(f"{profile.name}-embedder", "champion")
+    directory = local_directory(tracking, f"models:/{version.name}/{version.version}")
+    vectors = encode_listings(
+        load_embedder(directory, pick_device(profile.device)),
+        tables.listings,
+        tables.images,
+        "multimodal",
+        None,
+        profile.evaluation.batch_size,
+        progress=True,
+    )
+    with pipeline.replacing(PRODUCT_INDEX) as out:
+        build_index(vectors, list(tables.listings["listing_id"]), f"{version.name}/{version.version}", out)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(vectors),
+            "dimensions": vectors.shape[1],
+            "model": f"{version.name} version {version.version}",
+        }
+    )
+
+
+@dg.asset_check(
+    asset=list(PRODUCT_INDEX), blocking=True, description="vectors are finite, of unit length, one a listing"
+)
+def vectors_are_sound(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """A vector of NaN or of another length would silently never be found."""
+    from afmrl_models.retrieval.index import check_vectors, load_index
+
+    index = load_index(pipeline.directory(PRODUCT_INDEX))
+    observed = check_vectors(index, list(Tables(pipeline).listings["listing_id"]))
+    return dg.AssetCheckResult(passed=bool(observed["sound"]), metadata=observed)
+
+
+@dg.asset(
+    key=list(IDENTICAL_PRODUCTS),
+    deps=[list(PRODUCT_INDEX)],
+    group_name="release",
+    kinds={"parquet"},
+    description="Groups of listings that are the same product, at the precision that the profile asks for.",
+)
+def identical_products(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Set the threshold on the validation split, then group all listings."""
+    from afmrl_models.retrieval.contact_sheet import group_sheet
+    from afmrl_models.retrieval.identical import calibrate_threshold, group_identical
+    from afmrl_models.retrieval.index import load_index
+
+    profile, tables = pipeline.profile(), Tables(pipeline)
+    config = profile.identical_products
+    index = load_index(pipeline.directory(PRODUCT_INDEX))
+    validation = tables.of("validation")
+    if validation["product_id"].notna().sum() == 0 or not validation["product_id"].dropna().duplicated().any():
+        raise dg.Failure(
+            "release/identical_products: no product of the validation split has two listings, so the similarity "
+            "threshold cannot be calibrated; map catalog.source.columns.product_id to a column that identifies products"
+        )
+    calibration = calibrate_threshold(
+        index.vectors(list(validation["listing_id"])), list(validation["product_id"]), config.min_precision
+    )
+    groups = group_identical(index, config.neighbours, calibration.threshold)
+    with pipeline.replacing(IDENTICAL_PRODUCTS) as out:
+        groups.to_parquet(out / "identical_products.parquet", index=False)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(groups),
+            "groups": int(groups["group_id"].nunique()),
+            "threshold": calibration.threshold,
+            "validation_precision": calibration.precision,
+            "validation_recall": calibration.recall,
+            "examples": metadata.picture(group_sheet(groups, tables.listings, tables.images), "groups of listings"),
+        }
+    )

@@ -1,0 +1,89 @@
+"""retrieval_metrics of the baseline and of each round: rows of the ablation."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.defs.rounds.generators import embedder_key
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.runs import model_run, recall_version
+from afmrl_dagster.tables import Tables
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the ablation: an embedder, and the round whose generator enriches the queries (None: title alone)."""
+
+    name: str
+    embedder: str
+    query_attributes: str | None
+
+
+def metrics_key(group: str) -> tuple[str, str]:
+    """Key of the evaluations of `baseline` or of a round."""
+    return (group, "retrieval_metrics")
+
+
+def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
+    """Evaluate these rows on the test split; each is an MLflow run with the same metric names."""
+    key = metrics_key(group)
+    deps = {embedder_key(row.embedder) for row in rows}
+    deps |= {(row.query_attributes, "product_attributes") for row in rows if row.query_attributes}
+
+    @dg.asset(
+        key=list(key),
+        deps=sorted(map(list, deps)),
+        group_name=group,
+        kinds={"pytorch", "mlflow"},
+        description="Retrieval tasks and downstream measures on unseen products: " + ", ".join(r.name for r in rows) + ".",
+    )
+    def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        import pandas as pd
+
+        from afmrl_models.backbones.device import pick_device
+        from afmrl_models.embedding.embedder import load_embedder
+        from afmrl_models.retrieval.contact_sheet import contact_sheet
+        from afmrl_models.retrieval.evaluation import evaluate_embedder
+
+        profile, tables = pipeline.profile(), Tables(pipeline)
+        test = tables.of("test")
+        shown: dict[str, dict[str, float]] = {}
+        links: dict[str, dg.MetadataValue] = {}
+        with pipeline.replacing(key) as out:
+            for row in rows:
+                directory = pipeline.directory(embedder_key(row.embedder))
+                version = recall_version(directory)
+                texts = tables.attribute_texts(row.query_attributes) if row.query_attributes else None
+                with model_run(context, pipeline, f"evaluation/{row.name}", row=row.name) as run:
+                    evaluation = evaluate_embedder(
+                        load_embedder(directory, pick_device(profile.device)),
+                        test,
+                        tables.splits,
+                        tables.images,
+                        profile.evaluation,
+                        split="test",
+                        query_attributes=texts,
+                        gallery_attributes=texts if profile.evaluation.enrich_gallery else None,
+                        seed=profile.seed,
+                    )
+                    evaluation.save(out / row.name)
+                    run.log_params(
+                        {"row": row.name, "embedder": f"{version.name}/{version.version}",
+                         "query_attributes": row.query_attributes or "none"}
+                    )
+                    dataset = run.log_dataset(
+                        test, name=f"{profile.name}-test", digest=tables.catalog_digest(), context="evaluation"
+                    )
+                    run.log_metrics(evaluation.metrics, model_id=version.model_id, dataset=dataset)
+                    sheet = contact_sheet(evaluation, tables.listings, tables.images)
+                    run.log_image(sheet, "best_and_worst_queries.png")
+                shown[row.name] = evaluation.metrics
+                links[f"mlflow_run_{row.name}"] = metadata.mlflow_link(run)
+                links[f"queries_{row.name}"] = metadata.picture(sheet, f"best and worst queries of {row.name}")
+        frame = pd.DataFrame(shown).rename_axis("metric").reset_index()
+        return dg.MaterializeResult(metadata={"metrics": metadata.table(frame, 80), **links})
+
+    return asset
+
+

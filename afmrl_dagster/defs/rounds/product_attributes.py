@@ -1,0 +1,124 @@
+"""product_attributes of each round, and the Great Expectations that guard them."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.defs.rounds.generators import generator_key
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.runs import recall_version
+from afmrl_dagster.tables import Tables
+
+EXPECTATIONS = {
+    "row_count": "enough rows",
+    "validity_rate": "share of texts that the grammar parses",
+    "allowed_keys": "no key that the prompt did not ask for",
+    "value_length": "no value longer than allowed",
+    "category_coverage": "valid texts within each category",
+    "unique_listings": "one row a listing",
+}
+
+
+def attributes_key(round_number: int) -> tuple[str, str]:
+    """Key of a round's attribute table."""
+    return (f"round_{round_number}", "product_attributes")
+
+
+def product_attributes(round_number: int) -> dg.AssetsDefinition:
+    """Attributes of the training listings and of the held-out queries, by the round's generator."""
+    key = attributes_key(round_number)
+    deps = [list(generator_key(round_number))]
+    if round_number:
+        deps.append(list(attributes_key(round_number - 1)))
+
+    @dg.asset(
+        key=list(key),
+        deps=deps,
+        group_name=key[0],
+        kinds={"pytorch", "parquet"},
+        description="Attributes by the distilled generator."
+        if round_number == 0
+        else "Attributes by the refined generator: all queries anew, and the share of training listings that CIT rewrites.",
+    )
+    def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        import pandas as pd
+
+        from afmrl_models.attributes.agreement import agreement
+        from afmrl_models.attributes.generator import AttributeGenerator, write_attributes
+        from afmrl_models.backbones.device import pick_device
+        from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
+        from afmrl_models.refinement.cit import listings_to_rewrite, merge_attributes
+
+        profile, tables = pipeline.profile(), Tables(pipeline)
+        train = tables.of("train")
+        held_out = tables.of("validation", "test", role=None if profile.evaluation.enrich_gallery else "query")
+        if round_number:
+            rewritten = listings_to_rewrite(
+                list(train["listing_id"]), profile.refinement.cit_share, profile.seed + round_number
+            )
+            train = train[train["listing_id"].isin(set(rewritten))]
+        wanted = pd.concat([train, held_out], ignore_index=True)
+        directory = pipeline.directory(generator_key(round_number))
+        generator = AttributeGenerator.load(directory, pick_device(profile.device), profile.generator.dtype)
+        version = recall_version(directory)
+        frame = write_attributes(
+            generator,
+            wanted,
+            tables.images,
+            tables.attribute_keys,
+            profile.attributes.generation,
+            version=f"{version.name}/{version.version}",
+            out=pipeline.scratch(key),
+            progress=True,
+        )
+        written = frame
+        if round_number:
+            frame = merge_attributes(tables.attribute_table(f"round_{round_number - 1}"), frame)
+        with pipeline.replacing(key) as out:
+            write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
+        shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[["title", "attributes_text", "valid"]]
+        unseen = agreement(written, held_out, tables.attribute_keys)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(frame),
+                "dagster/column_schema": metadata.column_schema(PRODUCT_ATTRIBUTES),
+                "written_in_this_round": len(written),
+                "valid_share": float(written["valid"].mean()),
+                "mean_characters": float(written["attributes_text"].str.len().mean()),
+                "agreement_with_sellers_on_unseen_products": metadata.table(unseen),
+                "examples": metadata.table(shown.tail(12)),
+            }
+        )
+
+    return asset
+
+
+def attribute_expectations(round_number: int) -> dg.AssetChecksDefinition:
+    """Great Expectations on the round's table; one blocking check an expectation."""
+    key = attributes_key(round_number)
+
+    @dg.multi_asset_check(
+        name=f"expectations_of_{key[0]}",
+        specs=[
+            dg.AssetCheckSpec(name, asset=list(key), blocking=True, description=description)
+            for name, description in EXPECTATIONS.items()
+        ],
+    )
+    def checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
+        from afmrl_models.attributes.expectations import judge_attributes
+
+        tables = Tables(pipeline)
+        verdicts = judge_attributes(
+            tables.attribute_table(key[0]), tables.listings, pipeline.profile().expectations, tables.attribute_keys
+        )
+        for verdict in verdicts:
+            yield dg.AssetCheckResult(
+                passed=verdict.passed,
+                asset_key=list(key),
+                check_name=verdict.name,
+                severity=dg.AssetCheckSeverity.ERROR if verdict.severity == "critical" else dg.AssetCheckSeverity.WARN,
+                metadata={**verdict.observed, "unexpected": metadata.table(verdict.unexpected)},
+            )
+
+    return checks

@@ -1,0 +1,54 @@
+"""The profile's rounds, unrolled: Dagster's graph has no loops, so each round has its own assets."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from afmrl_dagster.defs.rounds.embedders import embedder
+from afmrl_dagster.defs.rounds.evaluations import Row, retrieval_metrics
+from afmrl_dagster.defs.rounds.generators import distilled_generator, refined_generator
+from afmrl_dagster.defs.rounds.product_attributes import attribute_expectations, product_attributes
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Assets and checks of the baseline and of all rounds, and the rows they are judged by."""
+
+    assets: list[dg.AssetsDefinition]
+    checks: list[dg.AssetChecksDefinition]
+    rows: dict[str, list[Row]]
+
+
+def rows_of(rounds: int) -> dict[str, list[Row]]:
+    """The ablation's rows by the group that evaluates them (METHOD.md's table; further rounds are numbered)."""
+    rows = {
+        "baseline": [Row("baseline", "baseline", None)],
+        "round_0": [Row("agcl", "round_0", None), Row("agcl_distilled", "round_0", "round_0")],
+    }
+    for number in range(1, rounds + 1):
+        suffix = "" if number == 1 else f"_{number}"
+        rows[f"round_{number}"] = [
+            Row(f"afmrl{suffix}", f"round_{number - 1}", f"round_{number}"),
+            Row(f"afmrl_cit{suffix}", f"round_{number}", f"round_{number}"),
+        ]
+    return rows
+
+
+def unroll(rounds: int) -> Rounds:
+    """Build the assets of round_0 … round_<rounds> and of the baseline."""
+    rows = rows_of(rounds)
+    assets = [
+        distilled_generator,
+        product_attributes(0),
+        embedder("baseline", "infonce", 0, "VLM2Vec: plain InfoNCE on the very pairs that AGCL sees."),
+        embedder("round_0", "agcl", 0, "AGCL: InfoNCE weighted by the attributes of round 0."),
+    ]
+    for number in range(1, rounds + 1):
+        assets += [
+            refined_generator(number),
+            product_attributes(number),
+            embedder(f"round_{number}", "agcl", number, f"CIT: AGCL with the attributes of round {number}."),
+        ]
+    assets += [retrieval_metrics(group, group_rows) for group, group_rows in rows.items()]
+    checks = [attribute_expectations(number) for number in range(rounds + 1)]
+    return Rounds(assets, checks, rows)

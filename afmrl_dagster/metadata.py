@@ -1,0 +1,61 @@
+"""What a person sees on an asset: tables, pictures, schemas, links."""
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from afmrl_dagster.resources import mlflow_ui
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    from afmrl_models.registry.tracking import RunHandle
+
+
+def table(frame: "pd.DataFrame", rows: int = 20) -> dg.MetadataValue:
+    """The first rows as a Markdown table; cells of catalog text cannot break it."""
+
+    def cell(value: object) -> str:
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]
+
+    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in frame.head(rows).itertuples(index=False)]
+    if len(frame) > rows:
+        lines.append(f"\n{len(frame) - rows} more rows")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:
+    """A picture or a matplotlib figure, inside the metadata itself."""
+    buffer = io.BytesIO()
+    if hasattr(image, "savefig"):
+        image.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
+        kind = "png"
+    else:
+        image.convert("RGB").save(buffer, format="JPEG", quality=80)
+        kind = "jpeg"
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return dg.MetadataValue.md(f"![{alt}](data:image/{kind};base64,{data})")
+
+
+def mlflow_link(run: "RunHandle") -> dg.MetadataValue:
+    """The run's page in the MLflow UI."""
+    return dg.MetadataValue.url(f"{mlflow_ui()}/#/experiments/{run.experiment_id}/runs/{run.run_id}")
+
+
+def column_schema(schema: "pa.Schema") -> dg.TableSchema:
+    """A pyarrow schema as Dagster shows it."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable)
+            )
+            for field in schema
+        ]
+    )

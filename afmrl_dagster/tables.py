@@ -1,0 +1,77 @@
+"""Reading what upstream assets left: listings, splits, photos, attribute texts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from afmrl_dagster.resources import Pipeline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from afmrl_models.catalog.images import ImageStore
+
+LISTINGS = ("catalog", "listings")
+SPLITS = ("catalog", "splits")
+TEACHER = ("attributes", "teacher_attributes")
+
+
+@dataclass
+class Tables:
+    """The tables of one pipeline, each read once when first asked for."""
+
+    pipeline: Pipeline
+
+    @cached_property
+    def listings(self) -> "pd.DataFrame":
+        """All validated listings."""
+        from afmrl_models.catalog.schema import read_table
+
+        return read_table(self.pipeline.directory(LISTINGS) / "listings.parquet")
+
+    @cached_property
+    def splits(self) -> "pd.DataFrame":
+        """listing_id, split, role."""
+        from afmrl_models.catalog.schema import read_table
+
+        return read_table(self.pipeline.directory(SPLITS) / "splits.parquet")
+
+    @cached_property
+    def images(self) -> "ImageStore":
+        """The photos of all listings, memory-mapped."""
+        from afmrl_models.catalog.images import ImageStore
+
+        return ImageStore.open(self.pipeline.directory(LISTINGS) / "images")
+
+    def of(self, *splits: str, role: str | None = None) -> "pd.DataFrame":
+        """The listings of these splits (and of this role), in the catalog's order."""
+        chosen = self.splits[self.splits["split"].isin(splits)]
+        if role is not None:
+            chosen = chosen[chosen["role"] == role]
+        return self.listings[self.listings["listing_id"].isin(set(chosen["listing_id"]))].reset_index(drop=True)
+
+    def attribute_table(self, group: str) -> "pd.DataFrame":
+        """product_attributes of a round, or the teacher's table for group `attributes`."""
+        from afmrl_models.catalog.schema import read_table
+
+        key = TEACHER if group == "attributes" else (group, "product_attributes")
+        return read_table(self.pipeline.directory(key) / "attributes.parquet")
+
+    def attribute_texts(self, group: str) -> dict[str, str]:
+        """listing_id to attribute text, valid ones only."""
+        table = self.attribute_table(group)
+        table = table[table["valid"]]
+        return dict(zip(table["listing_id"], table["attributes_text"], strict=True))
+
+    @cached_property
+    def attribute_keys(self) -> list[str]:
+        """The keys the prompt asks for: the profile's, or those the training split states."""
+        from afmrl_models.attributes.teachers import catalog_keys
+
+        return list(self.pipeline.profile().attributes.keys) or catalog_keys(self.of("train"))
+
+    def catalog_digest(self) -> str:
+        """sha256 over the content hashes of all listings: the version of the data."""
+        from hashlib import sha256
+
+        return sha256("".join(sorted(self.listings["content_hash"])).encode()).hexdigest()
