@@ -1,0 +1,6 @@
+"""MLflow: runs, datasets, registered model versions, aliases and packaging."""
+
+import os
+
+# Before anything imports mlflow: it decides at import whether to report usage to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

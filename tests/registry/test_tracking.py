@@ -1,0 +1,131 @@
+import math
+import socket
+import time
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from transformers import Trainer, TrainingArguments
+
+from afmrl_models.registry.tracking import PARAMETER_CHARACTERS, Tracking, TrackingError, flatten
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Tracking:
+    return Tracking(None, tmp_path / "home", "small")
+
+
+def test_a_run_keeps_everything_it_was_given(tracking: Tracking, tmp_path: Path) -> None:
+    listings = pd.DataFrame(
+        {"listing_id": ["a", "b"], "product_id": ["p", None], "attributes": [{"colour": "red"}, None]}
+    )
+    (tmp_path / "note.txt").write_text("kept")
+    with tracking.run("baseline", tags={"round": 0, "git": None}) as run:
+        run.log_params({"training": {"steps": 3, "kinds": ["a"]}, **{f"p{i}": i for i in range(230)}})
+        dataset = run.log_dataset(listings, "listings", "ab" * 32, "training")
+        run.log_metrics({"fine_grained/recall_at_1": 0.25}, step=2, dataset=dataset)
+        run.log_figure(Figure(), "plots/empty.png")
+        run.log_artifact(tmp_path / "note.txt", "notes")
+        samples = pd.DataFrame(
+            {"photo": [Image.new("RGB", (28, 28), c) for c in ("red", "blue")], "reward": [0.0, 1.0]}
+        )
+        run.log_table(samples, "samples/rar.json")
+        assert samples["photo"][0].size == (28, 28), "the caller's table is left alone"
+
+    stored = tracking.client.get_run(run.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.tags["round"] == "0" and "git" not in stored.data.tags
+    assert stored.data.params["training.steps"] == "3" and stored.data.params["p229"] == "229"
+    assert stored.data.params["training.kinds"] == '["a"]'
+    assert stored.data.metrics == {"fine_grained/recall_at_1": 0.25}
+    [used] = stored.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("listings", ("ab" * 32)[:36])
+    table = tracking.client.load_table(tracking.experiment_id(), "samples/rar.json")
+    picture = tracking.client.download_artifacts(run.run_id, table["photo"][1]["filepath"])
+    assert Image.open(picture).getpixel((3, 3)) == (0, 0, 255)
+    names = {f.path for f in tracking.client.list_artifacts(run.run_id, "notes")}
+    assert names == {"notes/note.txt"}
+    assert str(tracking.home) in stored.info.artifact_uri
+    assert run.url("http://127.0.0.1:5000/").endswith(f"/{run.experiment_id}/runs/{run.run_id}")
+
+
+def test_a_body_that_raises_ends_the_run_as_failed(tracking: Tracking) -> None:
+    with pytest.raises(ZeroDivisionError), tracking.run("broken", tags={}) as run:
+        raise ZeroDivisionError
+    assert tracking.client.get_run(run.run_id).info.status == "FAILED"
+    assert mlflow.active_run() is None
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": ((x - self.weight) ** 2).mean()}
+
+
+def test_two_trainers_in_one_run_report_curves_and_leave_it_open(tracking: Tracking, tmp_path: Path) -> None:
+    rows = [{"x": torch.ones(1)}] * 6
+    with tracking.run("training", tags={}) as run:
+        run.log_params({"seed": 7, "learning_rate": 0.5})
+        for learning_rate in (0.1, 0.2):
+            arguments = TrainingArguments(
+                output_dir=str(tmp_path / "out"),
+                max_steps=3,
+                per_device_train_batch_size=2,
+                logging_steps=1,
+                learning_rate=learning_rate,
+                report_to=["mlflow"],
+                use_cpu=True,
+                save_strategy="no",
+                disable_tqdm=True,
+            )
+            Trainer(model=Tiny(), args=arguments, train_dataset=rows).train()
+            active = mlflow.active_run()
+            assert active is not None and active.info.run_id == run.run_id
+        run.log_metrics({"after": 1.0})
+    stored = tracking.client.get_run(run.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params == {"seed": "7", "learning_rate": "0.5"}
+    assert {"loss", "after"} <= stored.data.metrics.keys()
+    assert {m.step for m in tracking.client.get_metric_history(run.run_id, "loss")} == {1, 2, 3}
+
+
+def test_a_metric_that_mlflow_cannot_hold_is_named(tracking: Tracking) -> None:
+    with tracking.run("bad", tags={}) as run:
+        for name, value in [("recall@1", 0.5), ("recall", math.inf), ("recall", "0.5"), ("recall", True)]:
+            with pytest.raises(TrackingError, match=name):
+                run.log_metrics({name: value})
+
+
+def test_long_parameters_are_cut_with_a_mark() -> None:
+    flat = flatten({"a": {"b": "x" * 5000}, "empty": {}, "none": None})
+    assert flat["a.b"].endswith("(cut: 5000 characters)") and len(flat["a.b"]) == PARAMETER_CHARACTERS
+    assert flat["empty"] == "{}" and flat["none"] == "None"
+
+
+def test_a_store_that_cannot_be_used_is_named_within_seconds(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database, but long enough to look like one" * 10)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    start = time.monotonic()
+    for uri in (f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path}/text.db", f"file://{tmp_path}/store"):
+        tracking = Tracking(uri, tmp_path / "home", "small")
+        with pytest.raises(TrackingError, match=uri), tracking.run("never", tags={}):
+            raise AssertionError("the run must not open")
+    with pytest.raises(TrackingError, match=r"postgresql://me:\*\*\*@127") as caught:
+        Tracking(f"postgresql://me:secret@127.0.0.1:{port}/x", tmp_path / "home", "small").experiment_id()
+    assert "secret" not in str(caught.value)
+    assert time.monotonic() - start < 15
+
+
+def test_a_deleted_experiment_is_named(tracking: Tracking) -> None:
+    tracking.client.delete_experiment(tracking.experiment_id())
+    with pytest.raises(TrackingError, match="'small' was deleted"):
+        tracking.experiment_id()
