@@ -1,0 +1,67 @@
+"""`afmrl embed`: any catalog through any trained embedder."""
+
+from pathlib import Path
+from typing import get_args
+
+from afmrl_dagster.project import afmrl_home
+from afmrl_models.config import load_profile
+from afmrl_models.config.profile import Modality
+from afmrl_models.errors import UserError
+
+
+def embed_catalog(config: Path, model: str, generator: str | None, modality: str, out: Path) -> None:
+    """Write embeddings.npy (float32, N × D, unit length), listing_ids.txt and, with a generator, attributes.parquet.
+
+    Validated listings and quarantined rows are left in out/catalog. Raises UserError naming what cannot be used.
+    """
+    if modality not in get_args(Modality):
+        raise UserError(f"--modality: {modality!r} is not one of {', '.join(get_args(Modality))}")
+    profile = load_profile(config)
+
+    import numpy as np
+
+    from afmrl_models.attributes.generator import AttributeGenerator, write_attributes
+    from afmrl_models.backbones.device import pick_device
+    from afmrl_models.catalog.images import ImageStore
+    from afmrl_models.catalog.ingest import ingest
+    from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, read_table, write_table
+    from afmrl_models.embedding.embedder import encode_listings, load_embedder
+    from afmrl_models.registry.models import local_directory
+    from afmrl_models.registry.tracking import Tracking
+
+    tracking = Tracking(profile.tracking.uri, afmrl_home(), profile.name)
+    embedder_directory = local_directory(tracking, model)
+    generator_directory = None if generator is None else local_directory(tracking, generator)
+    device = pick_device(profile.device)
+
+    catalog = out / "catalog"
+    ingest(profile.catalog, catalog, out / "source")
+    listings = read_table(catalog / "listings.parquet")
+    images = ImageStore.open(catalog / "images")
+    texts: dict[str, str] | None = None
+    if generator is not None and generator_directory is not None:
+        writer = AttributeGenerator.load(generator_directory, device, profile.generator.dtype)
+        frame = write_attributes(
+            writer,
+            listings,
+            images,
+            writer.keys,
+            profile.attributes.generation,
+            version=generator,
+            out=out / "generation",
+            progress=True,
+        )
+        write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
+        valid = frame[frame["valid"]]
+        texts = dict(zip(valid["listing_id"], valid["attributes_text"], strict=True))
+    vectors = encode_listings(
+        load_embedder(embedder_directory, device),
+        listings,
+        images,
+        modality,
+        texts,
+        profile.evaluation.batch_size,
+        progress=True,
+    )
+    np.save(out / "embeddings.npy", vectors)
+    (out / "listing_ids.txt").write_text("\n".join(listings["listing_id"]) + "\n", encoding="utf-8")
