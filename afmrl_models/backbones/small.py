@@ -1,0 +1,166 @@
+"""Small random-weight Qwen-VL models with their own tokenizer, for machines without a hub.
+
+They are saved as ordinary checkpoint directories; nothing that loads them can tell. Two differences from the
+hub's: the chat template puts no default system message in front (it would lengthen every sequence and teach a
+model trained from scratch nothing), and every photo is resized to one area.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
+
+from afmrl_models.config.profile import BackboneConfig
+
+from .processor import MERGE_SIZE, PATCH_SIZE, TEMPORAL_PATCH_SIZE, new_processor
+from .tokenizer import train_tokenizer
+
+logger = logging.getLogger(__name__)
+
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+INITIALIZER_RANGE = 0.02
+MAX_POSITIONS = 32768
+
+
+def build_embedder(
+    config: BackboneConfig, texts: Iterable[str], image_size: int, out: Path, seed: int
+) -> Path:
+    """Build a small random-weight Qwen2-VL in directory `out` and return it; replaces what was there.
+
+    texts: titles and attribute texts of the training split, for the tokenizer. image_size: edge of the photos
+    in pixels; each becomes (image_size / 28)² image tokens. The same arguments give the same weights and
+    tokenizer.
+    """
+    tokenizer = train_tokenizer(texts, config.vocabulary)
+    vision = {
+        "depth": config.vision_layers,
+        "embed_dim": config.hidden_size,
+        "hidden_size": config.hidden_size,
+        "num_heads": _heads(config.hidden_size),
+        "mlp_ratio": 4,
+        **_patches(),
+    }
+    settings = Qwen2VLConfig(
+        text_config=_text(config, tokenizer), vision_config=vision, **_token_ids(tokenizer)
+    )
+    return _save(Qwen2VLForConditionalGeneration, settings, tokenizer, image_size, out, seed)
+
+
+def build_generator(
+    config: BackboneConfig, texts: Iterable[str], image_size: int, out: Path, seed: int
+) -> Path:
+    """Build a small random-weight Qwen2.5-VL in directory `out`; as `build_embedder`.
+
+    texts: prompts (titles among them) and attribute texts of the training split.
+    """
+    tokenizer = train_tokenizer(texts, config.vocabulary)
+    vision = {
+        "depth": config.vision_layers,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": 3 * config.hidden_size,
+        "out_hidden_size": config.hidden_size,
+        "num_heads": _heads(config.hidden_size),
+        "fullatt_block_indexes": [config.vision_layers - 1],
+        **_patches(),
+    }
+    settings = Qwen2_5_VLConfig(
+        text_config=_text(config, tokenizer), vision_config=vision, **_token_ids(tokenizer)
+    )
+    return _save(Qwen2_5_VLForConditionalGeneration, settings, tokenizer, image_size, out, seed)
+
+
+def _heads(hidden_size: int) -> int:
+    """Heads of 32 dimensions where they divide the width into at least two, else of 16."""
+    return hidden_size // 32 if hidden_size % 32 == 0 and hidden_size >= 64 else hidden_size // 16
+
+
+def _patches() -> dict[str, Any]:
+    return {
+        "patch_size": PATCH_SIZE,
+        "spatial_merge_size": MERGE_SIZE,
+        "temporal_patch_size": TEMPORAL_PATCH_SIZE,
+        "initializer_range": INITIALIZER_RANGE,
+    }
+
+
+def _text(config: BackboneConfig, tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+    heads = _heads(config.hidden_size)
+    half = config.hidden_size // heads // 2
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": config.hidden_size,
+        "intermediate_size": 3 * config.hidden_size,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "max_position_embeddings": MAX_POSITIONS,
+        "max_window_layers": config.layers,
+        "initializer_range": INITIALIZER_RANGE,
+        # Time, height and width share the rotary frequencies 1 : 1.5 : 1.5, as in the hub's models (16, 24,
+        # 24).
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [half - 2 * (3 * half // 8), 3 * half // 8, 3 * half // 8],
+        },
+        "bos_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _token_ids(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+    names = {
+        "image": "image_pad",
+        "video": "video_pad",
+        "vision_start": "vision_start",
+        "vision_end": "vision_end",
+    }
+    ids = {f"{key}_token_id": tokenizer.convert_tokens_to_ids(f"<|{name}|>") for key, name in names.items()}
+    return {**ids, "tie_word_embeddings": True}
+
+
+def _save(
+    model_class: type[PreTrainedModel],
+    settings: Qwen2VLConfig | Qwen2_5_VLConfig,
+    tokenizer: Qwen2Tokenizer,
+    image_size: int,
+    out: Path,
+    seed: int,
+) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class(settings)
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        bos_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+        eos_token_id=[tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|endoftext|>")],
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    processor = new_processor(
+        settings.model_type, tokenizer, image_size, CHAT_TEMPLATE.read_text(encoding="utf-8").rstrip("\n")
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    processor.save_pretrained(partial)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    logger.info(
+        "built a %s of %.2f M parameters in %s", settings.model_type, model.num_parameters() / 1e6, out
+    )
+    return out
