@@ -32,7 +32,7 @@ def evaluate(
     }
     if frame.empty:
         return counts
-    return {name: float(value) for name, value in frame.mean().items()} | counts
+    return {str(name): float(value) for name, value in frame.mean().items()} | counts
 
 
 def per_query(

@@ -143,7 +143,7 @@ class Gallery:
             error = queries.shape[1] * 2.0**-23 * np.linalg.norm(queries, axis=1) * self._longest
             open_ = np.flatnonzero(rough[:, -1] >= rough[:, wanted - 1] - 2 * error)
             if len(open_):
-                again = self._best(queries[open_], wanted, [excluded[i] for i in open_], slack * 8)
+                again = self._best(queries[open_], wanted, [excluded[i] for i in open_.tolist()], slack * 8)
                 positions[open_], scores[open_] = again.positions, again.scores
         return Neighbours(positions, scores)
 
