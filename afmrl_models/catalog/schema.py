@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 import pyarrow as pa
@@ -48,28 +49,54 @@ PRODUCT_ATTRIBUTES = pa.schema(
 )
 
 
+class TableWriter:
+    """Writes a table in pieces under a temporary name; leaving the `with` block renames it.
+
+    A reader never sees half a table: an exception inside the block removes what was written.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._partial, self._schema)
+        return self
+
+    def write(self, rows: pd.DataFrame) -> None:
+        """Append rows; a map column (`attributes`) holds one dict[str, str] (or None) a row."""
+        columns = [
+            pa.array(
+                [None if not isinstance(v, dict) else list(v.items()) for v in rows[field.name]]
+                if pa.types.is_map(field.type)
+                else [None if v is None or v is pd.NA or v != v else v for v in rows[field.name]],
+                type=field.type,
+            )
+            for field in self._schema
+        ]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._writer.close()
+        if kind is None:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
 def write_table(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
     """Write rows as Parquet under a temporary name, then rename: a reader never sees half a table.
 
     A map column (`attributes`) holds one dict[str, str] (or None) a row.
     """
-    columns = [
-        pa.array(
-            [None if not isinstance(v, dict) else list(v.items()) for v in rows[field.name]]
-            if pa.types.is_map(field.type)
-            else [None if v is None or v is pd.NA or v != v else v for v in rows[field.name]],
-            type=field.type,
-        )
-        for field in schema
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), partial)
-    partial.replace(path)
+    with TableWriter(path, schema) as writer:
+        writer.write(rows)
 
 
 def read_table(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame:
-    """Read a table written by `write_table`; map columns come back as dict[str, str], missing strings as None."""
+    """Read a table of `write_table`; maps come back as dict[str, str], missing strings as None."""
     table = pq.read_table(path, columns=None if columns is None else list(columns))
     return pd.DataFrame(
         {

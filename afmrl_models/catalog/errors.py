@@ -1,0 +1,5 @@
+"""The error a person can act on when a catalog cannot be used."""
+
+
+class CatalogError(ValueError):
+    """A catalog, or its mapping in the profile, that cannot be used; names the file, column or row."""

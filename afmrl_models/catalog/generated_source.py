@@ -1,0 +1,52 @@
+"""The embedded default catalog: rendered once, then an ordinary table."""
+
+import hashlib
+import logging
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+from afmrl_models.catalog.table_source import TableCatalog, open_table, table_columns
+from afmrl_models.config import ColumnMapping, GeneratedSource
+
+_LOG = logging.getLogger(__name__)
+_FIXED = ("listing_id", "product_id", "seller", "title", "category", "image")
+
+
+def open_generated(source: GeneratedSource, workdir: Path, limit: int | None = None) -> TableCatalog:
+    """The generated catalog of these parameters, rendered now if `workdir` does not hold it yet."""
+    folder = workdir / f"generated-{source.products}-{source.seed}-{_renderer_version()}"
+    if not folder.is_dir():
+        _render(source, folder)
+    table = folder / "listings.csv"
+    attributes = [name for name in table_columns(table) if name not in _FIXED]
+    return open_table(table, None, ColumnMapping(seller="seller", attributes=attributes), limit)
+
+
+def _render(source: GeneratedSource, folder: Path) -> None:
+    from afmrl_models.catalog.generated import generate_catalog
+
+    _LOG.info("rendering %d products into %s", source.products, folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        generate_catalog(source.products, source.seed, partial)
+        try:
+            partial.rename(folder)
+        except OSError:
+            # Another process rendered the same catalog meanwhile: both are equal, and theirs stays.
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _renderer_version() -> str:
+    """Eight digits of the sha256 of the renderer's sources: another renderer draws another catalog."""
+    digest = hashlib.sha256()
+    for item in sorted(files("afmrl_models.catalog.generated").iterdir(), key=lambda item: item.name):
+        if item.is_file():
+            digest.update(item.name.encode() + b"\0" + item.read_bytes())
+    return digest.hexdigest()[:8]

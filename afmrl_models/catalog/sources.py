@@ -1,0 +1,61 @@
+"""Opening the catalog a profile names: a table of a team's own, or the generated one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from afmrl_models.catalog.quarantine import Reason
+from afmrl_models.config import CatalogConfig, ColumnMapping, GeneratedSource
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row as the table states it.
+
+    `row` counts the table's rows from 1 (a header is none). `values` goes by column name. `image` is
+    the stated path, the bytes of the photo, or None. `problem` is set if the row could not be read.
+    """
+
+    row: int
+    values: dict[str, Any] = field(default_factory=dict)
+    image: str | bytes | None = None
+    problem: tuple[Reason, str] | None = None
+
+
+class CatalogSource(Protocol):
+    """Where raw rows come from."""
+
+    @property
+    def table(self) -> Path:
+        """The table's file; errors name it."""
+
+    @property
+    def images_root(self) -> Path:
+        """The folder that image paths are relative to, and may not leave."""
+
+    @property
+    def columns(self) -> ColumnMapping:
+        """Which column holds what; every named column exists."""
+
+    def count_rows(self) -> int:
+        """How many rows `rows` yields."""
+
+    def digest(self) -> str:
+        """sha256 of the table's bytes and of the name and size of every photo it names."""
+
+    def rows(self) -> Iterator[RawRow]:
+        """All rows in the table's order, unreadable ones included (with their problem)."""
+
+
+def open_source(config: CatalogConfig, workdir: Path) -> CatalogSource:
+    """The profile's catalog, with its columns checked; a generated one is rendered into `workdir` once.
+
+    Raises CatalogError for a missing file or column and for a table that cannot be read.
+    """
+    from afmrl_models.catalog.generated_source import open_generated
+    from afmrl_models.catalog.table_source import open_table
+
+    if isinstance(config.source, GeneratedSource):
+        return open_generated(config.source, workdir, config.limit)
+    return open_table(config.source.path, config.source.images, config.source.columns, config.limit)

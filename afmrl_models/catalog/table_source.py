@@ -1,0 +1,234 @@
+"""A team's own table (.csv, .tsv, .jsonl, .parquet) with photos in a folder or inside the table."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from afmrl_models.catalog.delimited import read_records
+from afmrl_models.catalog.errors import CatalogError
+from afmrl_models.catalog.quarantine import Reason
+from afmrl_models.catalog.sources import RawRow
+from afmrl_models.config import ColumnMapping
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+_ROWS_SEARCHED_FOR_KEYS = 1000
+_ROWS_PER_BATCH = 128
+
+
+@dataclass(frozen=True)
+class TableCatalog:
+    """A table on disk whose mapped columns exist (see `open_table`)."""
+
+    table: Path
+    images_root: Path
+    columns: ColumnMapping
+    limit: int | None = None
+
+    def count_rows(self) -> int:
+        """How many rows `rows` yields."""
+        if self.table.suffix == ".parquet":
+            total = _open_parquet(self.table).metadata.num_rows
+            return total if self.limit is None else min(total, self.limit)
+        return sum(1 for _ in self.rows())
+
+    def digest(self) -> str:
+        """sha256 of the table's bytes and of the name and size of every photo it names."""
+        digest = hashlib.sha256(b"" if self.limit is None else f"limit {self.limit}\n".encode())
+        with self.table.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        if self.table.suffix == ".parquet" and not _holds_paths(
+            _open_parquet(self.table), self.columns.image
+        ):
+            return digest.hexdigest()
+        for raw in self.rows():
+            if isinstance(raw.image, str):
+                try:
+                    size = (self.images_root / raw.image).stat().st_size
+                except (OSError, ValueError):
+                    size = -1
+                digest.update(f"{raw.image}\0{size}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def rows(self) -> Iterator[RawRow]:
+        """All rows in the table's order, unreadable ones included (with their problem)."""
+        return islice(_read_rows(self.table, self.columns), self.limit)
+
+
+def open_table(
+    path: Path, images: Path | None, columns: ColumnMapping, limit: int | None = None
+) -> TableCatalog:
+    """A table, or the one listings.* table of a folder; every column of the mapping must exist.
+
+    Raises CatalogError naming the file, the missing column and the columns there are.
+    """
+    table = _find_table(path)
+    root = table.parent if images is None else images
+    if not root.is_dir():
+        raise CatalogError(f"{root}: no such folder of photos (catalog.source.images)")
+    _check_columns(table, columns, table_columns(table))
+    return TableCatalog(table, root, columns, limit)
+
+
+def table_columns(table: Path) -> list[str]:
+    """The table's column names (.jsonl: the keys of its first 1,000 rows).
+
+    Raises CatalogError for a file that cannot be read or has no header.
+    """
+    if table.suffix == ".parquet":
+        return list(_open_parquet(table).schema_arrow.names)
+    try:
+        if table.suffix == ".jsonl":
+            keys: dict[str, None] = {}
+            for raw in islice(_read_jsonl(table, ""), _ROWS_SEARCHED_FOR_KEYS):
+                keys.update(dict.fromkeys(raw.values))
+            return list(keys)
+        header = next(read_records(table, DELIMITERS[table.suffix]), None)
+    except OSError as error:
+        raise CatalogError(f"{table}: cannot be read: {error}") from None
+    if header is None:
+        raise CatalogError(f"{table}: the file is empty, it has no header")
+    if header.problem is not None:
+        raise CatalogError(f"{table}: line {header.line}: the header cannot be read: {header.problem}")
+    return [name.strip() for name in header.fields]
+
+
+def _find_table(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(p for p in path.glob("listings.*") if p.suffix in SUFFIXES)
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise CatalogError(
+                f"{path}: a catalog folder holds exactly one of "
+                f"{', '.join('listings' + suffix for suffix in SUFFIXES)}; found: {names}"
+            )
+        return found[0]
+    if not path.exists():
+        raise CatalogError(f"{path}: no such file or folder (catalog.source.path)")
+    if path.suffix not in SUFFIXES:
+        raise CatalogError(f"{path}: a table's name ends in one of {', '.join(SUFFIXES)}")
+    return path
+
+
+def _mapped(columns: ColumnMapping) -> list[tuple[str, str]]:
+    """(key in the profile, column name) of every column the mapping names."""
+    single = ("listing_id", "product_id", "title", "description", "category", "seller", "image")
+    named = [(key, getattr(columns, key)) for key in single if getattr(columns, key) is not None]
+    return named + [(f"attributes[{i}]", name) for i, name in enumerate(columns.attributes)]
+
+
+def _check_columns(table: Path, columns: ColumnMapping, names: list[str]) -> None:
+    if not names:
+        if table.suffix == ".jsonl" and not any(True for _ in _read_jsonl(table, "")):
+            raise CatalogError(f"{table}: the catalog is empty: it has no rows")
+        raise CatalogError(f"{table}: no columns can be read from it")
+    for key, name in _mapped(columns):
+        if names.count(name) == 1:
+            continue
+        place = f"(catalog.source.columns.{key})"
+        if name in names:
+            raise CatalogError(f"{table}: two columns are named {name!r} {place}")
+        message = f"{table}: no column {name!r} {place}; its columns are: {', '.join(map(repr, names))}"
+        if close := difflib.get_close_matches(name, names, n=1):
+            message += f"; did you mean {close[0]!r}?"
+        elif len(names) == 1 and any(mark in names[0] for mark in ";\t|,"):
+            message += "; a .csv separates its fields by commas, a .tsv by tabs"
+        if key in ("product_id", "category"):
+            message += f"; set {key} to null if the catalog has none"
+        raise CatalogError(message)
+
+
+def _read_rows(table: Path, columns: ColumnMapping) -> Iterator[RawRow]:
+    if table.suffix == ".parquet":
+        return _read_parquet(table, columns)
+    if table.suffix == ".jsonl":
+        return _read_jsonl(table, columns.image)
+    return _read_delimited(table, columns.image)
+
+
+def _read_delimited(table: Path, image: str) -> Iterator[RawRow]:
+    records = read_records(table, DELIMITERS[table.suffix])
+    header = [name.strip() for name in next(records).fields]
+    for row, record in enumerate(records, start=1):
+        if record.problem is not None:
+            yield RawRow(row, problem=(Reason.MALFORMED_ROW, f"line {record.line}: {record.problem}"))
+        elif len(record.fields) != len(header):
+            detail = f"line {record.line}: {len(record.fields)} fields, the header has {len(header)}"
+            values = dict(zip(header, record.fields, strict=False))
+            yield RawRow(row, values, problem=(Reason.RAGGED_ROW, detail))
+        else:
+            values = dict(zip(header, record.fields, strict=True))
+            yield RawRow(row, values, values[image].strip() or None)
+
+
+def _read_jsonl(table: Path, image: str) -> Iterator[RawRow]:
+    row = 0
+    with table.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            row += 1
+            try:
+                values = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                yield RawRow(row, problem=(Reason.MALFORMED_ROW, f"line {line}: not JSON: {error}"))
+                continue
+            if not isinstance(values, dict):
+                detail = f"line {line}: a JSON object is expected, this is {type(values).__name__}"
+                yield RawRow(row, problem=(Reason.MALFORMED_ROW, detail))
+                continue
+            stated = values.get(image)
+            if isinstance(stated, str | None):
+                yield RawRow(row, values, (stated or "").strip() or None)
+            else:
+                detail = f"line {line}: {image!r} is no text but {type(stated).__name__}"
+                yield RawRow(row, values, problem=(Reason.MALFORMED_ROW, detail))
+
+
+def _open_parquet(table: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(table)
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(f"{table}: cannot be read as Parquet: {error}") from None
+
+
+def _holds_paths(file: pq.ParquetFile, image: str) -> bool:
+    """Whether the image column holds paths (strings) or also may (HF datasets' struct of bytes and path)."""
+    kind = file.schema_arrow.field(image).type
+    return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _read_parquet(table: Path, columns: ColumnMapping) -> Iterator[RawRow]:
+    wanted = list(dict.fromkeys(name for _, name in _mapped(columns)))
+    row = 0
+    try:
+        with _open_parquet(table) as file:
+            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH, columns=wanted):
+                for values in batch.to_pylist():
+                    row += 1
+                    yield RawRow(row, values, _parquet_image(table, columns.image, values.pop(columns.image)))
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(f"{table}: cannot be read after row {row}: {error}") from None
+
+
+def _parquet_image(table: Path, column: str, stated: Any) -> str | bytes | None:
+    """A path, bytes, or HF datasets' {"bytes", "path"}; empty is none."""
+    if isinstance(stated, dict):
+        stated = stated.get("bytes") or stated.get("path")
+    if stated is None or isinstance(stated, bytes):
+        return stated  # no bytes at all is a photo that cannot be read, which the quarantine says
+    if isinstance(stated, str):
+        return stated.strip() or None
+    raise CatalogError(
+        f"{table}: column {column!r} (catalog.source.columns.image) holds {type(stated).__name__}, "
+        "not paths or bytes of photos"
+    )

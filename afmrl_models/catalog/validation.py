@@ -1,0 +1,164 @@
+"""One raw row against the rules: its texts, and the bytes of its photo."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afmrl_models.catalog.decoding import MAX_BYTES
+from afmrl_models.catalog.quarantine import Reason, RowError
+from afmrl_models.catalog.sources import RawRow
+from afmrl_models.config import ColumnMapping
+
+MAX_ID_CHARACTERS = 256
+_REMOTE = re.compile(r"(?i)^(?:[a-z][a-z0-9+.-]*://|data:)")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The stated fields of a valid row; names as in the listings table."""
+
+    listing_id: str
+    product_id: str | None
+    title: str
+    description: str | None
+    category: str | None
+    seller: str | None
+    image_path: str
+    attributes: dict[str, str]
+
+    def content_hash(self, image: bytes) -> str:
+        """sha256 of all fields and of the photo's bytes."""
+        fields = [self.listing_id, self.product_id, self.title, self.description, self.category, self.seller]
+        stated = [*fields, self.image_path, sorted(self.attributes.items())]
+        digest = hashlib.sha256(json.dumps(stated, ensure_ascii=False).encode() + b"\0")
+        digest.update(image)
+        return digest.hexdigest()
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as text: spaces collapsed, whole floats without '.0', lists joined by commas, empty is None."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    elif isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    elif isinstance(value, list | tuple):
+        value = ", ".join(text for item in value if (text := as_text(item)) is not None)
+    elif isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return None if value is None else " ".join(str(value).split()) or None
+
+
+def stated_id(raw: RawRow, columns: ColumnMapping) -> str | None:
+    """The row's listing id as far as it can be read, in a form the quarantine table can hold."""
+    text = as_text(raw.values.get(columns.listing_id))
+    return None if text is None else text[:MAX_ID_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+
+
+def check_fields(raw: RawRow, columns: ColumnMapping, table: Path, max_title_characters: int) -> Listing:
+    """The row's texts, cleaned. Raises RowError with the first thing that is wrong."""
+    if raw.problem is not None:
+        raise RowError(*raw.problem)
+
+    def text(column: str | None) -> str | None:
+        if column is None:
+            return None
+        found = as_text(raw.values.get(column))
+        if found is not None:
+            _check_encodable(found, column)
+        return found
+
+    listing_id = text(columns.listing_id)
+    if listing_id is None:
+        raise RowError(Reason.MISSING_LISTING_ID, f"column {columns.listing_id!r} is empty")
+    if len(listing_id) > MAX_ID_CHARACTERS or not listing_id.isprintable():
+        raise RowError(Reason.INVALID_LISTING_ID, f"{len(listing_id)} characters: {listing_id!r}")
+    title = text(columns.title)
+    if title is None or not any(character.isprintable() and character != " " for character in title):
+        raise RowError(Reason.MISSING_TITLE, f"column {columns.title!r} is empty")
+    if len(title) > max_title_characters:
+        raise RowError(Reason.TITLE_TOO_LONG, f"{len(title)} characters, at most {max_title_characters}")
+    if raw.image is None:
+        raise RowError(Reason.MISSING_IMAGE_PATH, f"column {columns.image!r} is empty")
+    if isinstance(raw.image, str):
+        _check_encodable(raw.image, columns.image)
+    return Listing(
+        listing_id=listing_id,
+        product_id=text(columns.product_id),
+        title=title,
+        description=text(columns.description),
+        category=text(columns.category),
+        seller=text(columns.seller),
+        image_path=raw.image if isinstance(raw.image, str) else f"{table.name}#{listing_id}",
+        attributes=dict(_attributes(raw, columns)),
+    )
+
+
+def read_image(image: str | bytes, root: Path) -> bytes:
+    """The photo's bytes, from the table or from a regular file under `root`.
+
+    A path may be absolute if it lies under the root. Symbolic links are the catalog owner's, and are
+    followed. Raises RowError: image_remote, image_outside_root, image_not_found, image_too_large.
+    """
+    if isinstance(image, bytes):
+        if len(image) > MAX_BYTES:
+            raise RowError(Reason.IMAGE_TOO_LARGE, f"{len(image):,} bytes, at most {MAX_BYTES:,}")
+        return image
+    if _REMOTE.match(image):
+        raise RowError(Reason.IMAGE_REMOTE, image)
+    path = _under(root, image)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise RowError(Reason.IMAGE_NOT_FOUND, f"{image!r} is not a file")
+        if status.st_size > MAX_BYTES:
+            raise RowError(
+                Reason.IMAGE_TOO_LARGE, f"{image!r}: {status.st_size:,} bytes, at most {MAX_BYTES:,}"
+            )
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RowError(Reason.IMAGE_NOT_FOUND, f"no file {str(path)!r}") from None
+    except PermissionError as error:
+        raise RowError(Reason.IMAGE_UNREADABLE, f"{image!r}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # name too long, a null byte in it, a loop of links, …
+        raise RowError(Reason.IMAGE_NOT_FOUND, f"{image!r}: {error}") from None
+
+
+def _under(root: Path, stated: str) -> Path:
+    """The stated path joined to the root; '..' is resolved as text, before the file system is asked."""
+    top = os.path.normpath(root.absolute())
+    path = Path(os.path.normpath(Path(top) / stated))
+    if not path.is_relative_to(top):
+        raise RowError(Reason.IMAGE_OUTSIDE_ROOT, f"{stated!r} leaves the root of the photos")
+    return path
+
+
+def _check_encodable(text: str, column: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError(Reason.UNDECODABLE_TEXT, f"column {column!r}: {text!r}") from None
+
+
+def _attributes(raw: RawRow, columns: ColumnMapping) -> Iterator[tuple[str, str]]:
+    """Stated attributes: a column's name and value, or all pairs of a column that holds a mapping."""
+    for column in columns.attributes:
+        value = raw.values.get(column)
+        if isinstance(value, list) and value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+            value = dict(value)  # pyarrow's form of a map
+        pairs = value.items() if isinstance(value, dict) else [(column, value)]
+        for key, stated in pairs:
+            text = as_text(stated)
+            if text is not None:
+                _check_encodable(f"{key}{text}", column)
+                yield str(key), text
