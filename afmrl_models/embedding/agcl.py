@@ -1,4 +1,4 @@
-"""AGCL, attribute-guided contrastive learning (AFMRL, arXiv 2604.20135, stage 1), as a function of similarities."""
+"""AGCL, attribute-guided contrastive learning (AFMRL, arXiv 2604.20135, stage 1), from similarities."""
 
 from typing import Literal
 
@@ -22,7 +22,7 @@ def agcl_loss(
         L_i = -log( w_ii e^(s_ii/t) / (w_ii e^(s_ii/t) + sum over j in N_i of w_ij e^(s_ij/t)) )
         w_ij = exp(1 + tanh(B_ij)),  N_i = { j != i : s_ij <= s_ii + margin and j is not i's product }
 
-    similarity: (Q, D) cosine similarities; query i's positive is candidate i. Half precision is computed in float32.
+    similarity: (Q, D) cosine similarities; query i's positive is candidate i. Half precision is upcast.
     bm25: (Q, D) raw scores of query i's attributes against candidate j's.
     same_product: (Q, D) bool; True where candidate j is known to be query i's product, never a negative then.
     bm25_scale: "raw" takes B_ij as given (the paper), "self" takes B_ij / B_ii, and 0 where B_ii is 0.
@@ -54,7 +54,7 @@ def agcl_losses(
     same_product: Tensor | None = None,
     bm25_scale: Bm25Scale = "self",
 ) -> Tensor:
-    """The AGCL loss of each query, (Q,), where query i's positive is candidate positives[i]; otherwise `agcl_loss`.
+    """The AGCL loss of each query, (Q,), where query i's positive is candidate positives[i]; see `agcl_loss`.
 
     A block of a larger batch's queries gives the same losses as the whole batch does.
     """

@@ -1,0 +1,241 @@
+"""Contrastive training of the embedder; baseline and AGCL differ in the loss and in nothing else."""
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+
+from afmrl_models.attributes.bm25 import BM25
+from afmrl_models.catalog.images import ImageStore
+from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
+from afmrl_models.embedding.embedder import new_embedder, save_embedder
+from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
+from afmrl_models.embedding.loss import AGCLLoss, product_numbers
+from afmrl_models.embedding.pairs import MODALITIES, PairBatch, plan_batches
+
+logger = logging.getLogger(__name__)
+
+LossName = Literal["infonce", "agcl"]
+LOGGED_STEPS = 50
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """metrics: `train_loss` (mean over the steps), `steps`, `pairs`, `seconds_per_step`; history: one row a
+    logged step (step, loss, grad_norm, learning_rate); settings: what the loss was configured with."""
+
+    metrics: dict[str, float]
+    seconds: float
+    history: pd.DataFrame
+    settings: dict[str, Any]
+
+
+def train_embedder(
+    base: Path,
+    listings: pd.DataFrame,
+    attributes: Mapping[str, str],
+    images: ImageStore,
+    config: EmbedderTraining,
+    *,
+    loss: LossName,
+    steps: int,
+    out: Path,
+    seed: int,
+    device: str,
+    backbone: BackboneConfig,
+    report_to: Sequence[str] = (),
+) -> TrainingResult:
+    """Train an embedder from `base` for `steps` steps and save it in directory `out`.
+
+    base: a backbone's checkpoint directory, or an embedder to continue. listings: the training split, and
+    nothing else. attributes: attribute text by listing id, shown to the embedder as the dropouts say, and
+    compared by AGCL's BM25 in every batch; listings it does not hold have none. report_to: transformers'
+    integrations ("mlflow"). AdamW, cosine decay after a warm-up, gradients clipped at norm 1.
+
+    Raises ValueError when the listings give no pairs to train on.
+    """
+    if steps < 1:
+        raise ValueError(f"training needs at least one step, not {steps}")
+    rows = _TrainingListings.of(listings, attributes, images)
+    numbers = product_numbers(rows.products)
+    batches = plan_batches(numbers, config, steps, seed)
+    model = new_embedder(base, backbone, device)
+    objective = _objective(loss, model, rows, config)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=scratch,
+            max_steps=steps,
+            per_device_train_batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=math.ceil(config.warmup_share * steps),
+            max_grad_norm=1.0,
+            optim="adamw_torch",
+            bf16=backbone.dtype == "bfloat16",
+            use_cpu=device == "cpu",
+            dataloader_pin_memory=device != "cpu",
+            seed=seed,
+            data_seed=seed,
+            save_strategy="no",
+            eval_strategy="no",
+            logging_strategy="steps",
+            logging_steps=max(1, steps // LOGGED_STEPS),
+            report_to=list(report_to) or "none",
+            disable_tqdm=False,
+        )
+        trainer = _EmbedderTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=_pair_rows(batches),
+            loss=objective,
+            data_collator=_ListingCollator(preprocess_fn=model.preprocess, rows=rows),
+            batches=batches,
+        )
+        output = trainer.train()
+        history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
+    seconds = time.perf_counter() - started
+    save_embedder(model, out)
+    metrics = {
+        "train_loss": float(output.training_loss),
+        "steps": float(steps),
+        "pairs": float(sum(len(batch.anchors) for batch in batches)),
+        "seconds_per_step": seconds / steps,
+    }
+    logger.info("%s: %d steps in %.0f s, mean loss %.4f", loss, steps, seconds, metrics["train_loss"])
+    columns = ["step", "loss", "grad_norm", "learning_rate"]
+    return TrainingResult(metrics, seconds, history[columns], {"loss": loss, **objective.get_config_dict()})
+
+
+def _objective(
+    loss: LossName, model: SentenceTransformer, rows: "_TrainingListings", config: EmbedderTraining
+) -> CachedMultipleNegativesRankingLoss:
+    if loss == "infonce":
+        return CachedMultipleNegativesRankingLoss(
+            model, scale=1 / config.temperature, mini_batch_size=config.mini_batch_size
+        )
+    if loss == "agcl":
+        return AGCLLoss(
+            model,
+            BM25(rows.attributes, k1=config.bm25_k1, b=config.bm25_b),
+            rows.products,
+            temperature=config.temperature,
+            margin=config.margin,
+            bm25_scale=config.bm25_scale,
+            mini_batch_size=config.mini_batch_size,
+        )
+    raise ValueError(f"loss must be 'infonce' or 'agcl', not {loss!r}")
+
+
+@dataclass(frozen=True)
+class _TrainingListings:
+    """The training split by row number."""
+
+    ids: list[str]
+    titles: list[str]
+    products: list[str | None]
+    attributes: list[str]
+    images: ImageStore
+
+    @classmethod
+    def of(
+        cls, listings: pd.DataFrame, attributes: Mapping[str, str], images: ImageStore
+    ) -> "_TrainingListings":
+        ids = listings["listing_id"].tolist()
+        products = listings["product_id"].tolist()
+        texts = [attributes.get(id_, "") for id_ in ids]
+        return cls(ids, listings["title"].tolist(), products, texts, images)
+
+    def show(self, row: int, modality: Modality, with_attributes: bool) -> EmbedderInput:
+        image = self.images.get(self.ids[row]) if modality != "text" else None
+        text = listing_text(self.titles[row], self.attributes[row] if with_attributes else None)
+        return embedder_input(modality, image, text)
+
+
+@dataclass
+class _ListingCollator(SentenceTransformerDataCollator):
+    """Turns pairs of row numbers into photos and texts, and hands the row numbers on as labels (B, 2).
+
+    Photos come from the memory-mapped store as they are needed; the dataset holds numbers only.
+    """
+
+    rows: _TrainingListings = field(kw_only=True, repr=False)
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        return super().__call__([self._shown(pair) for pair in features])
+
+    def _shown(self, pair: dict[str, Any]) -> dict[str, Any]:
+        anchor, positive = MODALITIES[pair["kind"]]
+        return {
+            "anchor": self.rows.show(pair["anchor"], anchor, pair["anchor_attributes"]),
+            "positive": self.rows.show(pair["positive"], positive, pair["positive_attributes"]),
+            "label": torch.tensor([pair["anchor"], pair["positive"]]),
+        }
+
+
+def _pair_rows(batches: Sequence[PairBatch]) -> Dataset:
+    """All pairs of all batches, batch after batch."""
+    return Dataset.from_dict(
+        {
+            "kind": [batch.kind for batch in batches for _ in batch.anchors],
+            "anchor": np.concatenate([batch.anchors for batch in batches]),
+            "positive": np.concatenate([batch.positives for batch in batches]),
+            "anchor_attributes": np.concatenate([batch.anchor_attributes for batch in batches]),
+            "positive_attributes": np.concatenate([batch.positive_attributes for batch in batches]),
+        }
+    )
+
+
+class _PlannedBatches(DefaultBatchSampler):
+    """The planned batches, in order."""
+
+    def __init__(self, dataset: Dataset, batches: Sequence[PairBatch], batch_size: int) -> None:
+        super().__init__(dataset, batch_size=batch_size, drop_last=False)
+        self.ends = np.cumsum([0, *(len(batch.anchors) for batch in batches)]).tolist()
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(*limits)) for limits in pairwise(self.ends))
+
+
+class _EmbedderTrainer(SentenceTransformerTrainer):
+    """The library's trainer on planned batches; no automatic model card, which cannot hold photos."""
+
+    def __init__(self, *, batches: Sequence[PairBatch], **settings: Any) -> None:
+        self.batches = batches
+        super().__init__(**settings)
+
+    def get_batch_sampler(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        drop_last: bool,
+        valid_label_columns: list[str] | None = None,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+    ) -> _PlannedBatches:
+        return _PlannedBatches(dataset, self.batches, batch_size)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        return None
