@@ -1,4 +1,4 @@
-"""CIT, cyclic iterative training (METHOD.md stage 3): which attribute texts the refined generator writes anew."""
+"""CIT, cyclic iterative training (METHOD.md stage 3): which attribute texts are written anew."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,8 @@ import pandas as pd
 
 
 def listings_to_rewrite(listing_ids: Sequence[str], share: float, seed: int) -> list[str]:
-    """Choose `share` of the training listings (at least one), without replacement, in the order they were given.
+    """Choose `share` of the training listings (at least one), without replacement, in the order they were
+    given.
 
     The choice depends on the set of ids and the seed, not on their order. Give each round a seed of its own.
     Raises ValueError for an empty catalog, a share outside (0, 1], or an id that occurs twice.
@@ -23,11 +24,12 @@ def listings_to_rewrite(listing_ids: Sequence[str], share: float, seed: int) -> 
 
 
 def merge_attributes(previous: pd.DataFrame, rewritten: pd.DataFrame) -> pd.DataFrame:
-    """Put rewritten rows of `product_attributes` in the place of the previous ones, keeping the previous order.
+    """Put rewritten rows of `product_attributes` in the place of the previous ones, keeping the previous
+    order.
 
-    A rewritten row replaces its predecessor whole, also where the new text is invalid: it is what the generator
-    wrote, and the checks judge it. Raises ValueError if an id is unknown to `previous`, occurs twice, or if the
-    columns differ.
+    A rewritten row replaces its predecessor whole, also where the new text is invalid: it is what the
+    generator wrote, and the checks judge it. Raises ValueError if an id is unknown to `previous`, occurs
+    twice, or if the columns differ.
     """
     if set(previous.columns) != set(rewritten.columns):
         raise ValueError(f"columns differ: {sorted(previous.columns)} and {sorted(rewritten.columns)}")
@@ -35,9 +37,11 @@ def merge_attributes(previous: pd.DataFrame, rewritten: pd.DataFrame) -> pd.Data
     _refuse_duplicates(rewritten["listing_id"], "rewritten")
     unknown = sorted(set(rewritten["listing_id"]) - set(previous["listing_id"]))
     if unknown:
-        raise ValueError(f"{len(unknown)} rewritten listings have no previous attributes, the first: {unknown[0]!r}")
+        raise ValueError(f"{len(unknown)} listings have no previous attributes, the first: {unknown[0]!r}")
     kept = previous[~previous["listing_id"].isin(rewritten["listing_id"])]
-    merged = pd.concat([frame for frame in (kept, rewritten[previous.columns]) if len(frame)], ignore_index=True)
+    merged = pd.concat(
+        [frame for frame in (kept, rewritten[previous.columns]) if len(frame)], ignore_index=True
+    )
     order = {listing_id: row for row, listing_id in enumerate(previous["listing_id"])}
     return merged.sort_values("listing_id", key=lambda ids: ids.map(order), ignore_index=True)
 

@@ -1,0 +1,333 @@
+"""RAR: the attribute generator learns by GRPO to write what helps the frozen embedder retrieve (METHOD.md
+stage 2).
+
+The algorithm is TRL's `GRPOTrainer`; ours are the reward and the record. Where a run differs from textbook
+GRPO (Shao et al. 2024, arXiv 2402.03300, algorithm 1):
+
+- One outer iteration: the reference model is the SFT model throughout and is never replaced by the policy.
+- With `passes` = 1 (the default, as in the paper) each sampled batch is used for one update, so the ratio of
+  new to old policy is 1 and the clipping never acts; it does with `passes` > 1.
+- Advantages divide by the group's sample standard deviation (n - 1) plus 1e-4. A group of equal rewards has
+  advantage 0 and learns from the KL term alone: `frac_reward_zero_std` counts them.
+- Special tokens that cannot occur in an attribute text (image placeholders, chat markers) are suppressed
+  while sampling; the policy's log-probabilities are those of the full vocabulary.
+- Gradients are clipped to norm 1, AdamW has no weight decay, the learning rate is constant.
+- No outcome is masked: a text cut off at `max_new_tokens` is scored as it stands.
+
+The rest is as published: loss averaged over each text's tokens and then over texts (`loss_type="grpo"`),
+symmetric clipping, the k3 estimate of the KL without importance weights, sampling from the policy's whole
+distribution.
+"""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from datasets import Dataset
+from transformers import (
+    AutoProcessor,
+    GenerationConfig,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ProgressCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from afmrl_models.attributes.prompt import trl_prompt
+from afmrl_models.backbones.processor import register
+from afmrl_models.catalog.images import ImageStore
+from afmrl_models.config import BackboneConfig, RefinementConfig
+from afmrl_models.embedding.embedder import load_embedder
+from afmrl_models.refinement.reward import RetrievalReward, completion_text
+
+logger = logging.getLogger(__name__)
+
+GROUPS_KEPT = 2  # whole groups of each step that go into the sample table
+HISTORY = {  # TRL's names → ours
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "frac_reward_zero_std": "frac_reward_zero_std",
+    "share_invalid": "share_invalid",
+    "completions/mean_length": "mean_tokens",
+    "mean_characters": "mean_characters",
+    "completions/clipped_ratio": "share_cut_off",
+    "kl": "kl",
+    "entropy": "entropy",
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "step_time": "seconds",
+}
+
+
+@dataclass(frozen=True)
+class RarResult:
+    """What a refinement did.
+
+    `history` has one row a step: step, reward and reward_std over all texts of the step, frac_reward_zero_std
+    (share of texts whose group has equal rewards), share_invalid, mean_tokens and mean_characters of a text,
+    share_cut_off, kl, entropy, loss, grad_norm, seconds. `samples`: step, listing_id, prompt, completion,
+    reward of whole groups. `metrics` sums up: reward etc. of the first and of the last tenth of the steps.
+    """
+
+    metrics: dict[str, float]
+    history: pd.DataFrame
+    samples: pd.DataFrame
+    seconds: float
+
+
+def refine_generator(
+    generator: Path,
+    embedder: Path,
+    listings: pd.DataFrame,
+    images: ImageStore,
+    keys: Sequence[str],
+    config: RefinementConfig,
+    out: Path,
+    *,
+    seed: int,
+    device: str,
+    backbone: BackboneConfig,
+    report_to: Sequence[str] = (),
+    embedder_batch_size: int = 64,
+) -> RarResult:
+    """Refine the generator at `generator` against the frozen embedder and save model and processor to `out`.
+
+    `listings` is the training split only; queries are its listings with another listing of the same product.
+    `backbone` says dtype, attention and LoRA (merged before saving); bfloat16 means autocast over float32
+    weights. `report_to` as in transformers' TrainingArguments; for MLflow the caller has an active run.
+    Raises ValueError if there are fewer query listings than queries_per_step.
+    """
+    started = time.perf_counter()
+    reward = RetrievalReward(
+        load_embedder(embedder, device),
+        listings,
+        images,
+        k=config.k,
+        invalid_reward=config.invalid_reward,
+        scope=config.gallery,
+        batch_size=embedder_batch_size,
+    )
+    queries = reward.query_ids
+    if len(queries) < config.queries_per_step:
+        raise ValueError(
+            f"refinement.queries_per_step is {config.queries_per_step}, but only {len(queries)} training "
+            "listings have another listing of the same product"
+        )
+    logger.info("RAR: %d queries, gallery of %d, k = %d", len(queries), len(listings), config.k)
+    recorder = _RecordedReward(reward, config)
+    register()
+    processor = AutoProcessor.from_pretrained(generator, padding_side="left", truncation_side="left")
+    with tempfile.TemporaryDirectory(prefix="rar-") as scratch:
+        trainer = GRPOTrainer(
+            model=str(generator),
+            reward_funcs=recorder,
+            args=_arguments(
+                config, backbone, _unwritable(generator, processor), Path(scratch), seed, device, report_to
+            ),
+            train_dataset=query_rows(queries, listings, images, keys),
+            processing_class=processor,
+            peft_config=_lora(backbone),
+        )
+        if trainer.pop_callback(ProgressCallback) is not None:
+            trainer.add_callback(_RewardBar())
+        trainer.train()
+        _save(trainer, processor, out)
+    history = _history(trainer.state.log_history, config)
+    seconds = time.perf_counter() - started
+    return RarResult(_summary(history, queries, listings), history, pd.DataFrame(recorder.samples), seconds)
+
+
+def query_rows(
+    queries: Sequence[str], listings: pd.DataFrame, images: ImageStore, keys: Sequence[str]
+) -> Dataset:
+    """Rows {prompt, listing_id, image} for TRL; the photo is read when its row is."""
+    titles = dict(zip(listings["listing_id"], listings["title"], strict=True))
+    rows = Dataset.from_dict({"listing_id": list(queries)})
+
+    def load(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        ids = batch["listing_id"]
+        return {
+            "prompt": [trl_prompt(titles[listing_id], keys) for listing_id in ids],
+            "image": [images.get(listing_id) for listing_id in ids],
+            "listing_id": ids,
+        }
+
+    return rows.with_transform(load)
+
+
+class _RecordedReward:
+    """The reward as TRL calls it; keeps samples and logs what TRL does not."""
+
+    __name__ = "retrieval"
+
+    def __init__(self, reward: RetrievalReward, config: RefinementConfig) -> None:
+        self._reward = reward
+        self._passes = config.passes
+        self._kept = GROUPS_KEPT * config.group_size
+        self.samples: list[dict[str, Any]] = []
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        listing_id: Sequence[str],
+        trainer_state: TrainerState,
+        log_metric: Any,
+        **_: Any,
+    ) -> list[float | None]:
+        texts = [completion_text(completion) for completion in completions]
+        scored = self._reward.score(listing_id, texts)
+        log_metric("share_invalid", float(1 - scored.valid.mean()))
+        log_metric("mean_characters", sum(map(len, texts)) / len(texts))
+        step = trainer_state.global_step // self._passes + 1
+        for i in range(min(self._kept, len(texts))):
+            self.samples.append(
+                {
+                    "step": step,
+                    "listing_id": listing_id[i],
+                    "prompt": _prompt_text(prompts[i]),
+                    "completion": texts[i],
+                    "reward": float(scored.rewards[i]),
+                }
+            )
+        return [float(reward) for reward in scored.rewards]
+
+
+class _RewardBar(ProgressCallback):
+    """A progress bar that shows the reward instead of printing every metric of every step."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if state.is_world_process_zero and self.training_bar is not None and logs and "reward" in logs:
+            self.training_bar.set_postfix(
+                reward=f"{logs['reward']:.3f}", flat=f"{logs['frac_reward_zero_std']:.2f}"
+            )
+
+
+def _arguments(
+    config: RefinementConfig,
+    backbone: BackboneConfig,
+    suppress_tokens: list[int],
+    scratch: Path,
+    seed: int,
+    device: str,
+    report_to: Sequence[str],
+) -> GRPOConfig:
+    texts = config.group_size * config.queries_per_step
+    mini_batch = config.mini_batch_size or texts
+    return GRPOConfig(
+        output_dir=str(scratch),
+        seed=seed,
+        use_cpu=device == "cpu",
+        bf16=backbone.dtype == "bfloat16",
+        gradient_checkpointing=backbone.pretrained is not None,
+        model_init_kwargs={
+            # Without adapters the optimiser's small steps would be lost in bfloat16 weights.
+            "dtype": "float32" if backbone.lora is None else backbone.dtype,
+            "attn_implementation": backbone.attention,
+            "device_map": None,
+        },
+        num_generations=config.group_size,
+        per_device_train_batch_size=mini_batch,
+        gradient_accumulation_steps=texts // mini_batch,
+        num_iterations=config.passes,
+        max_steps=config.steps * config.passes,
+        temperature=config.temperature,
+        max_completion_length=config.max_new_tokens,
+        generation_kwargs={"suppress_tokens": suppress_tokens},
+        loss_type="grpo",
+        scale_rewards="group",
+        beta=config.beta,
+        epsilon=config.clip,
+        use_bias_correction_kl=False,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=1.0,
+        weight_decay=0.0,
+        logging_steps=config.passes,
+        save_strategy="no",
+        report_to=list(report_to) or "none",
+    )
+
+
+def _unwritable(generator: Path, processor: Any) -> list[int]:
+    """Special tokens other than those that end a text."""
+    tokenizer = processor.tokenizer
+    ends = GenerationConfig.from_pretrained(generator).eos_token_id
+    return sorted(
+        {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        - set(ends if isinstance(ends, list) else [ends])
+        - {tokenizer.eos_token_id, tokenizer.pad_token_id}
+    )
+
+
+def _lora(backbone: BackboneConfig) -> Any:
+    if backbone.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=backbone.lora.rank,
+        lora_alpha=backbone.lora.alpha,
+        lora_dropout=backbone.lora.dropout,
+        target_modules=backbone.lora.target_modules,
+    )
+
+
+def _save(trainer: GRPOTrainer, processor: Any, out: Path) -> None:
+    """Model and processor under a temporary name, then renamed."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    processor.save_pretrained(partial)
+    if out.exists():
+        shutil.rmtree(out)
+    partial.rename(out)
+
+
+def _history(log: Sequence[dict[str, Any]], config: RefinementConfig) -> pd.DataFrame:
+    rows = [
+        {
+            "step": entry["step"] // config.passes,
+            **{ours: entry[theirs] for theirs, ours in HISTORY.items() if theirs in entry},
+        }
+        for entry in log
+        if "reward" in entry
+    ]
+    return pd.DataFrame(rows)
+
+
+def _summary(history: pd.DataFrame, queries: Sequence[str], listings: pd.DataFrame) -> dict[str, float]:
+    window = max(1, len(history) // 10)
+    summary = {"queries": float(len(queries)), "gallery": float(len(listings))}
+    for name in ("reward", "frac_reward_zero_std", "share_invalid", "mean_tokens", "mean_characters"):
+        summary[f"{name}_first"] = float(history[name].iloc[:window].mean())
+        summary[f"{name}_last"] = float(history[name].iloc[-window:].mean())
+    if "kl" in history:
+        summary["kl_last"] = float(history["kl"].iloc[-window:].mean())
+    summary["seconds_per_step"] = float(history["seconds"].mean())
+    return summary
+
+
+def _prompt_text(prompt: Any) -> str:
+    """The text parts of a conversational prompt."""
+    content = prompt[-1]["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
