@@ -105,9 +105,10 @@ def check_queries_answerable(listings: pd.DataFrame, splits: pd.DataFrame) -> Ch
     gallery = joined[joined["role"] == GALLERY]
     answers = set(zip(gallery["split"], gallery["product_id"], strict=True))
     queries = joined[joined["role"] == QUERY]
-    alone = queries[
-        [pair not in answers for pair in zip(queries["split"], queries["product_id"], strict=True)]
-    ]
+    asked = pd.Series(
+        list(zip(queries["split"], queries["product_id"], strict=True)), queries.index, dtype=object
+    )
+    alone = queries[~asked.isin(answers)]
     bad = pd.concat([wrong_role["listing_id"], alone["listing_id"]])
     return CheckResult(
         "queries_answerable",

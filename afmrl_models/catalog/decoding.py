@@ -9,8 +9,9 @@ from afmrl_models.catalog.quarantine import Reason, RowError
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000
-# Only plain raster formats: others (EPS, PDF, …) start interpreters of their own.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Only plain raster formats (others, such as EPS, start interpreters), as far as this Pillow has them.
+Image.init()
+FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if name in Image.OPEN)
 _WHITE = (255, 255, 255)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
