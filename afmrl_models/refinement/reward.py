@@ -56,6 +56,7 @@ class RetrievalReward:
         Raises ValueError if no listing has a true match, SearchError for repeated ids or a gallery of another
         shape.
         """
+        listings = listings.reset_index(drop=True)
         if gallery is None:
             gallery = encode_listings(embedder, listings, images, "multimodal", None, batch_size)
         self.k = k
@@ -68,9 +69,7 @@ class RetrievalReward:
         scopes = pd.Series("", index=listings.index) if scope == "all" else listings["category"]
         self._galleries: dict[str, Gallery] = {
             str(name): Gallery(gallery[rows], ids[rows].tolist(), device=str(embedder.device))
-            for name, rows in scopes.reset_index(drop=True)
-            .groupby(scopes.to_numpy(), sort=False)
-            .indices.items()
+            for name, rows in scopes.groupby(scopes, sort=False).indices.items()
         }
         self._scope_of: dict[str, str] = {}
         self._matches: dict[str, frozenset[str]] = {}
