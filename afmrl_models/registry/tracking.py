@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import mlflow
 import pandas as pd
@@ -19,9 +19,11 @@ import sqlalchemy
 from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset import Dataset
-from mlflow.entities import LifecycleStage
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from PIL import Image
 
 PARAMETER_CHARACTERS = 1000
 DIGEST_CHARACTERS = 36
@@ -33,6 +35,13 @@ _PROBE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
+
+
+class Photos(Protocol):
+    """Where photos are looked up by listing id, such as an ImageStore."""
+
+    def get(self, listing_id: str) -> Image.Image:
+        """The listing's photo."""
 
 
 class TrackingError(RuntimeError):
@@ -52,7 +61,7 @@ class RunHandle:
         return f"{base_ui_url.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; nested mappings become dotted names, lists JSON, long values are cut with a mark."""
+        """Log parameters; nested mappings get dotted names, lists are JSON, long values are cut."""
         flat = list(flatten(params).items())
         for start in range(0, len(flat), _PARAMETERS_A_BATCH):
             mlflow.log_params(dict(flat[start : start + _PARAMETERS_A_BATCH]), run_id=self.run_id)
@@ -93,7 +102,7 @@ class RunHandle:
         with warnings.catch_warnings():
             # Advice on schemas of models; this one only describes a table.
             warnings.simplefilter("ignore", UserWarning)
-            dataset = mlflow.data.from_pandas(
+            dataset = from_pandas(
                 plain, source=CodeDatasetSource({}), name=name, digest=digest[:DIGEST_CHARACTERS]
             )
             mlflow.log_input(dataset, context=context)
@@ -102,6 +111,10 @@ class RunHandle:
     def log_figure(self, figure: Figure, artifact_file: str) -> None:
         """Log a matplotlib figure under a name such as `plots/rewards.png`."""
         self.tracking.client.log_figure(self.run_id, figure, artifact_file)
+
+    def log_image(self, image: Image.Image, artifact_file: str) -> None:
+        """Log a picture under a name such as `contact_sheet.png`."""
+        self.tracking.client.log_image(self.run_id, image, artifact_file)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file, or a directory with everything in it."""
@@ -112,6 +125,12 @@ class RunHandle:
         """Log a table (.json) for MLflow's table view; a column of PIL images is shown as pictures."""
         # A copy, for MLflow puts the pictures' addresses in place of the pictures.
         self.tracking.client.log_table(self.run_id, frame.copy(), artifact_file)
+
+    def log_samples(self, samples: pd.DataFrame, images: Photos, artifact_file: str) -> None:
+        """Log a table (.json) with a `listing_id` column, the photo of each row's listing in front."""
+        shown = samples.copy()
+        shown.insert(0, "photo", [images.get(listing_id) for listing_id in samples["listing_id"]])
+        self.log_table(shown, artifact_file)
 
 
 class Tracking:
@@ -153,9 +172,7 @@ class Tracking:
         self.activate()
         with _environment(_PROBE):
             try:
-                found = client.get_experiment_by_name(self.experiment)
-                if found is None:
-                    return self._create_experiment()
+                found = client.get_experiment_by_name(self.experiment) or self._create_experiment()
             except MlflowException as error:
                 raise self._unusable(error) from error
         if found.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -189,16 +206,16 @@ class Tracking:
     def _unusable(self, error: Exception) -> TrackingError:
         return TrackingError(f"{self.shown_uri}: the tracking store cannot be used: {error}")
 
-    def _create_experiment(self) -> str:
+    def _create_experiment(self) -> Experiment:
         served = self.uri.startswith(("http://", "https://", "databricks"))
         location = None if served else (self.home / "mlartifacts" / self.experiment).as_uri()
         try:
-            return self.client.create_experiment(self.experiment, artifact_location=location)
+            return self.client.get_experiment(self.client.create_experiment(self.experiment, location))
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            # Another process was faster.
-            return self.client.get_experiment_by_name(self.experiment).experiment_id
+            # Another process may have been faster.
+            if created := self.client.get_experiment_by_name(self.experiment):
+                return created
+            raise error
 
     def _probe_database(self) -> None:
         # MLflow retries an unreachable database for minutes; one look at it first answers at once.
