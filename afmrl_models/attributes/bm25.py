@@ -1,5 +1,7 @@
 """BM25 between the attribute texts of a batch, with the statistics of the whole training catalog."""
 
+import itertools
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ _PART = rf"(?:(?![{_UNSPACED}])[{_WORD}])+"
 _RUN = regex.compile(
     rf"[{_UNSPACED}](?:[{_UNSPACED}]|\p{{M}})*|{_PART}(?:(?<=\p{{N}})[.,](?=\p{{N}}){_PART})*"
 )
+_ASCII_RUN = re.compile(r"[a-z0-9]+(?:(?<=[0-9])[.,](?=[0-9])[a-z0-9]+)*")
 _IS_UNSPACED = regex.compile(rf"[{_UNSPACED}]")
 _CANDIDATE_BLOCK = 4096
 
@@ -22,17 +25,20 @@ _CANDIDATE_BLOCK = 4096
 def tokenize(text: str) -> list[str]:
     """Split a text into terms, in order and with repetitions (NFKC, case folded).
 
-    Words are runs of letters, marks and digits; a point or comma between digits stays (`1.5l`). Scripts written without spaces between words (Chinese, Japanese,
-    Thai, Lao, Khmer, Burmese) give overlapping pairs of characters, a lone character itself, as Lucene's
-    CJKAnalyzer does; a vowel sign or tone mark stays with its consonant.
+    Words are runs of letters, marks and digits; a point or comma between digits stays (`1.5l`). Scripts
+    written without spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give overlapping pairs
+    of characters, a lone character itself, as Lucene's CJKAnalyzer does; a vowel sign or tone mark stays with
+    its consonant.
     """
+    if text.isascii():
+        return _ASCII_RUN.findall(text.lower())
     terms: list[str] = []
     for run in _RUN.findall(unicodedata.normalize("NFKC", text).casefold()):
         if not _IS_UNSPACED.match(run):
             terms.append(run)
             continue
         characters = regex.findall(r"\X", run)
-        terms += [a + b for a, b in zip(characters, characters[1:], strict=False)] or characters
+        terms += [a + b for a, b in itertools.pairwise(characters)] or characters
     return terms
 
 
@@ -45,7 +51,8 @@ class BM25:
         idf(t)      = ln(1 + (N - n(t) + 0.5) / (n(t) + 0.5))
 
     N, n and the mean length are those of all `documents`; a term that a query repeats counts each time. The
-    constant factor k1 + 1 of older formulations is left out, as in Lucene. An empty text scores 0 with everything.
+    constant factor k1 + 1 of older formulations is left out, as in Lucene. An empty text scores 0 with
+    everything.
     """
 
     def __init__(self, documents: Sequence[str], k1: float = 1.2, b: float = 0.75) -> None:
@@ -70,19 +77,19 @@ class BM25:
         return int(self._counts.shape[0])
 
     def scores(self, queries: Sequence[int], candidates: Sequence[int]) -> torch.Tensor:
-        """Score document numbers `candidates` (D) with document numbers `queries` (Q) as queries: float32 (Q, D).
+        """Score documents `candidates` (D numbers) for `queries` (Q numbers): float32 (Q, D), on the CPU.
 
         Raises IndexError on a number that is not one of the documents'.
         """
         asked, answering = self._numbers(queries, "queries"), self._numbers(candidates, "candidates")
         counts = self._counts[asked]
-        # The batch's own vocabulary, renumbered: its terms x candidates are few enough to be held densely.
-        terms, counts_columns = np.unique(counts.indices, return_inverse=True)
-        batch_counts = sparse.csr_array(
-            (counts.data, counts_columns, counts.indptr), (len(asked), len(terms))
-        )
+        # The queries' own vocabulary, renumbered: its terms x candidates are few enough to be held densely.
         renumbered = np.full(self._counts.shape[1], -1, dtype=np.int64)
+        renumbered[counts.indices] = 0
+        terms = np.flatnonzero(renumbered == 0)
         renumbered[terms] = np.arange(len(terms))
+        shape = (len(asked), len(terms))
+        batch_counts = sparse.csr_array((counts.data, renumbered[counts.indices], counts.indptr), shape)
         scores = np.empty((len(asked), len(answering)), dtype=np.float32)
         for start in range(0, len(answering), _CANDIDATE_BLOCK):
             block = self._weights[answering[start : start + _CANDIDATE_BLOCK]]

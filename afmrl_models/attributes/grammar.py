@@ -17,9 +17,10 @@ class AttributeTextError(ValueError):
 def parse(text: str) -> dict[str, str]:
     """Read an attribute text strictly; pairs keep their order, and `render(parse(text)) == text.strip()`.
 
-    Accepted: 1 to 12 pairs `key: value` joined by `; `; keys lower-case, without `:`, none twice; values without
-    `: `; neither with `;`, control characters, doubled or surrounding white space, or the start of a special
-    token (a `<` that is not followed by a space). Raises AttributeTextError on anything else, empty text included.
+    Accepted: 1 to 12 pairs `key: value` joined by `; `; keys lower-case, without `:`, none twice; values
+    without `: `; neither with `;`, control characters, doubled or surrounding white space, or the start of a
+    special token (a `<` that is not followed by a space). Raises AttributeTextError on anything else, empty
+    text included.
     """
     stripped = text.strip()
     if not stripped:

@@ -9,9 +9,10 @@ _OPENS_A_TAG = re.compile(r"<(?=\S)")
 def plain_text(text: str) -> str:
     """Return `text` on one line, as data that no tokenizer or chat template reads as markup.
 
-    - Unicode is composed (NFC); control characters and lone surrogates become spaces, runs of white space one space.
-    - Every `<` is followed by a space, so that no special token (`<|im_end|>`, `<|image_pad|>`, `<image>`, `</s>`)
-      can be spelled: `<|im_end|>` reads `< |im_end|>` and is tokenized as ordinary characters.
+    - Unicode is composed (NFC); control characters and lone surrogates become spaces, runs of white space one
+      space.
+    - Every `<` is followed by a space, so that no special token (`<|im_end|>`, `<|image_pad|>`, `<image>`,
+      `</s>`) can be spelled: `<|im_end|>` reads `< |im_end|>` and is tokenized as ordinary characters.
 
     Applying it twice changes nothing.
     """

@@ -1,4 +1,4 @@
-"""BM25 against bm25s (Lucene variant), rank_bm25 (Okapi's saturation with Lucene's IDF) and a loop in float64."""
+"""BM25 against bm25s (Lucene variant), rank_bm25 (its saturation, Lucene's IDF) and a loop in float64."""
 
 import math
 import random
@@ -62,7 +62,7 @@ def test_scores_equal_bm25s() -> None:
 
 
 def test_scores_equal_rank_bm25_with_lucene_idf() -> None:
-    """rank_bm25's Okapi has the older numerator tf * (k1 + 1) and another IDF: divide by one, hand over the other."""
+    """Its numerator is tf * (k1 + 1), and its IDF another: divide by the one, hand over the other."""
     documents = _documents(120, seed=3)
     tokens = [tokenize(document) for document in documents]
     peer = rank_bm25.BM25Okapi(tokens, k1=1.2, b=0.75)
@@ -114,11 +114,20 @@ def test_empty_and_unusual_input() -> None:
         ("สีแดง", ["สีแ", "แด", "ดง"]),
         ("हिन्दी रंग", ["हिन्दी", "रंग"]),
         ("빨간 셔츠", ["빨간", "셔츠"]),
+        ("1.5L, 2,5 kg. 3.", ["1.5l", "2,5", "kg", "3"]),
+        ("snake_case a.b", ["snake", "case", "a", "b"]),
         (" ;:!? ", []),
     ],
 )
 def test_tokens(text: str, terms: list[str]) -> None:
     assert tokenize(text) == terms
+
+
+def test_the_short_way_for_ascii_splits_as_the_long_way_does() -> None:
+    rng = random.Random(0)
+    for _ in range(2000):
+        text = "".join(rng.choices("aB1,.;: _-", k=rng.randint(0, 12)))
+        assert tokenize(text) == tokenize(text + " é")[:-1]
 
 
 def test_chinese_japanese_and_thai_values_that_share_a_word_score_above_those_that_do_not() -> None:

@@ -13,8 +13,10 @@ from afmrl_models.attributes.prompt import (
     user_text,
 )
 
-QWEN_TOKENS = ["<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|endoftext|>",
-               "<|video_pad|>", "<tool_call>", "</think>"]  # fmt: skip
+QWEN_TOKENS = [
+    *["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<tool_call>", "</think>"],
+    *["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"],
+]
 
 
 def test_both_forms_carry_the_same_text() -> None:
