@@ -31,7 +31,9 @@ def demo() -> None:
 @app.command()
 def run(
     config: Config,
-    select: Annotated[str, typer.Option(help="Dagster asset selection, such as 'release/ablation' or '+key'")] = "*",
+    select: Annotated[
+        str, typer.Option(help="Dagster asset selection, such as 'release/ablation' or '+key'")
+    ] = "*",
 ) -> None:
     """Materialize the assets of a profile in this process."""
     from afmrl_dagster.launch import materialize
@@ -41,7 +43,9 @@ def run(
 
 @app.command()
 def ui(
-    config: Annotated[Path | None, typer.Option("--config", help="the profile; default: the embedded one")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="the profile; default: the embedded one")
+    ] = None,
     port: Annotated[int, typer.Option(help="Dagster's port")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="MLflow's port")] = 5000,
 ) -> None:
@@ -70,7 +74,9 @@ def embed(
     config: Config,
     model: Model,
     out: Annotated[Path, typer.Option(help="folder for embeddings.npy, listing_ids.txt, attributes.parquet")],
-    generator: Annotated[str | None, typer.Option(help="directory of a generator, or models:/NAME@ALIAS")] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="directory of a generator, or models:/NAME@ALIAS")
+    ] = None,
     modality: Annotated[str, typer.Option(help="image, text or multimodal")] = "multimodal",
 ) -> None:
     """Embed the catalog of a profile with a trained embedder."""
@@ -84,9 +90,13 @@ def embed(
 def evaluate(
     query: Annotated[Path, typer.Option(help="query vectors, .npy (Q, D)")],
     gallery: Annotated[Path, typer.Option(help="gallery vectors, .npy (G, D)")],
-    labels: Annotated[Path, typer.Option(help="Parquet with listing_id and label (a string, or a list of strings)")],
+    labels: Annotated[
+        Path, typer.Option(help="Parquet with listing_id and label (a string, or a list of strings)")
+    ],
     query_ids: Annotated[Path | None, typer.Option(help="listing id of each query row, a line each")] = None,
-    gallery_ids: Annotated[Path | None, typer.Option(help="listing id of each gallery row, a line each")] = None,
+    gallery_ids: Annotated[
+        Path | None, typer.Option(help="listing id of each gallery row, a line each")
+    ] = None,
     ks: Annotated[str, typer.Option(help="cut-offs, separated by commas")] = "1,5,10",
 ) -> None:
     """Print the retrieval metrics of any two matrices as JSON."""

@@ -25,7 +25,9 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
     profile = load_profile(config)
     rounds = unroll(profile.rounds)
     everything = dg.define_asset_job(
-        EVERYTHING, selection=dg.AssetSelection.all(), description="The whole chain, from the catalog to the groups."
+        EVERYTHING,
+        selection=dg.AssetSelection.all(),
+        description="The whole chain, from the catalog to the groups.",
     )
     return dg.Definitions(
         assets=[
@@ -42,8 +44,8 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
             identical.identical_products,
         ],
         asset_checks=[
-            catalog_checks.no_row_lost,
-            catalog_checks.no_product_in_two_splits,
+            catalog_checks.listing_checks,
+            catalog_checks.split_checks,
             *rounds.checks,
             identical.vectors_are_sound,
         ],

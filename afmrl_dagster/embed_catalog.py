@@ -20,13 +20,16 @@ def embed_catalog(config: Path, model: str, generator: str | None, modality: str
 
     import numpy as np
 
-    from afmrl_models.attributes.generator import AttributeGenerator, write_attributes
+    from afmrl_models.attributes.generator import AttributeGenerator
+    from afmrl_models.attributes.teachers import catalog_keys
+    from afmrl_models.attributes.writing import write_attributes
     from afmrl_models.backbones.device import pick_device
     from afmrl_models.catalog.images import ImageStore
     from afmrl_models.catalog.ingest import ingest
-    from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, read_table, write_table
+    from afmrl_models.catalog.schema import read_table
     from afmrl_models.embedding.embedder import encode_listings, load_embedder
     from afmrl_models.registry.models import local_directory
+    from afmrl_models.registry.packaging import SETTINGS, read_settings
     from afmrl_models.registry.tracking import Tracking
 
     tracking = Tracking(profile.tracking.uri, afmrl_home(), profile.name)
@@ -40,18 +43,21 @@ def embed_catalog(config: Path, model: str, generator: str | None, modality: str
     images = ImageStore.open(catalog / "images")
     texts: dict[str, str] | None = None
     if generator is not None and generator_directory is not None:
-        writer = AttributeGenerator.load(generator_directory, device, profile.generator.dtype)
+        if (generator_directory / SETTINGS).exists():
+            keys = list(read_settings(generator_directory)["keys"])
+        else:
+            keys = list(profile.attributes.keys) or catalog_keys(listings)
+        writer = AttributeGenerator.load(generator_directory, device)
         frame = write_attributes(
             writer,
             listings,
             images,
-            writer.keys,
+            keys,
             profile.attributes.generation,
             version=generator,
-            out=out / "generation",
+            out=out / "attributes.parquet",
             progress=True,
         )
-        write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
         valid = frame[frame["valid"]]
         texts = dict(zip(valid["listing_id"], valid["attributes_text"], strict=True))
     vectors = encode_listings(

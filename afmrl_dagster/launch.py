@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -23,8 +24,12 @@ def materialize(config: Path, select: str) -> int:
     definitions = build_definitions(config, home)
     graph = definitions.resolve_asset_graph()
     try:
-        keys = sorted(dg.AssetSelection.from_string(select).resolve(graph))
-    except Exception as error:  # Dagster raises several kinds, of private modules, for a selection it cannot read
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            keys = sorted(dg.AssetSelection.from_string(select).resolve(graph))
+    except (
+        Exception
+    ) as error:  # Dagster raises several kinds, of private modules, for a selection it cannot read
         raise UserError(f"--select: {select!r} is not an asset selection: {error}") from None
     if not keys:
         raise UserError(f"--select: {select!r} selects no asset")
@@ -57,7 +62,9 @@ def _reason(event: dg.DagsterEvent) -> str:
     cause = error
     while cause.cause is not None:
         cause = cause.cause
-    names_its_cure = cause.cls_name is not None and (cause.cls_name.endswith("Error") and "afmrl_models" in str(cause.stack[-1:]))
+    names_its_cure = cause.cls_name is not None and (
+        cause.cls_name.endswith("Error") and "afmrl_models" in str(cause.stack[-1:])
+    )
     return cause.message.strip() if names_its_cure or cause.cls_name == "Failure" else error.to_string()
 
 
@@ -90,7 +97,9 @@ def serve(config: Path, port: int, mlflow_port: int) -> int:
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1",
          "--port", str(mlflow_port), "--workers", "1", "--default-artifact-root", str(home / "mlartifacts")],
     ]  # fmt: skip
-    sys.stderr.write(f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.\n")
+    sys.stderr.write(
+        f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.\n"
+    )
     children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

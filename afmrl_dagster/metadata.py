@@ -9,6 +9,8 @@ import dagster as dg
 from afmrl_dagster.resources import mlflow_ui
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
@@ -25,7 +27,9 @@ def table(frame: "pd.DataFrame", rows: int = 20) -> dg.MetadataValue:
         return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]
 
     lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
-    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in frame.head(rows).itertuples(index=False)]
+    lines += [
+        "| " + " | ".join(cell(v) for v in row) + " |" for row in frame.head(rows).itertuples(index=False)
+    ]
     if len(frame) > rows:
         lines.append(f"\n{len(frame) - rows} more rows")
     return dg.MetadataValue.md("\n".join(lines))
@@ -42,6 +46,13 @@ def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:
         kind = "jpeg"
     data = base64.b64encode(buffer.getvalue()).decode()
     return dg.MetadataValue.md(f"![{alt}](data:image/{kind};base64,{data})")
+
+
+def picture_file(path: "Path", alt: str) -> dg.MetadataValue:
+    """A PNG on disk, inside the metadata itself."""
+    return dg.MetadataValue.md(
+        f"![{alt}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"
+    )
 
 
 def mlflow_link(run: "RunHandle") -> dg.MetadataValue:

@@ -20,11 +20,19 @@ class Pipeline(dg.ConfigurableResource):
     """One profile and the directory its tables, photos and models live in."""
 
     config_path: str = Field(description="the profile: a YAML file such as assets_config/demo.yaml")
-    home: str = Field(description="AFMRL_HOME: all state, one folder a profile, MLflow's database beside them")
+    home: str = Field(
+        description="AFMRL_HOME: all state, one folder a profile, MLflow's database beside them"
+    )
 
     def profile(self) -> Profile:
         """The validated profile. Raises ProfileError naming the file and the key."""
         return load_profile(self.config_path)
+
+    def device(self) -> str:
+        """`cuda` or `cpu`, as the profile asks and the machine has. Raises UserError for a GPU that is not there."""
+        from afmrl_models.backbones.device import pick_device
+
+        return pick_device(self.profile().device)
 
     def directory(self, key: Sequence[str]) -> Path:
         """Where the asset with this key leaves its output."""

@@ -46,7 +46,10 @@ def git_revision() -> str:
     """The commit of the checkout, `+` behind it when files differ; `unknown` outside a checkout."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
-        cwd=project_root(), capture_output=True, text=True, check=False,
+        cwd=project_root(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return described.stdout.strip() or "unknown"
 
@@ -61,5 +64,3 @@ def recall_version(directory: "Path") -> "ModelVersion":
     from afmrl_models.registry.models import ModelVersion
 
     return ModelVersion(**json.loads((directory / "registered.json").read_text(encoding="utf-8")))
-
-

@@ -48,7 +48,9 @@ class Tables:
         chosen = self.splits[self.splits["split"].isin(splits)]
         if role is not None:
             chosen = chosen[chosen["role"] == role]
-        return self.listings[self.listings["listing_id"].isin(set(chosen["listing_id"]))].reset_index(drop=True)
+        return self.listings[self.listings["listing_id"].isin(set(chosen["listing_id"]))].reset_index(
+            drop=True
+        )
 
     def attribute_table(self, group: str) -> "pd.DataFrame":
         """product_attributes of a round, or the teacher's table for group `attributes`."""

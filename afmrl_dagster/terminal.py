@@ -40,9 +40,10 @@ class _EventLines(logging.Handler):
         return None
 
     def _message(self, record: logging.LogRecord) -> str | None:
-        if record.levelno < logging.WARNING:
+        message = getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage())
+        if record.levelno < logging.WARNING or message.startswith("Dependencies for step"):
             return None
-        return f"  {record.levelname.lower()}: {getattr(record, 'dagster_meta', {}).get('orig_message', record.getMessage())}"
+        return f"  {record.levelname.lower()}: {message}"
 
 
 @dg.logger(description="One line an event, for `afmrl run`.")

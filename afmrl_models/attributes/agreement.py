@@ -14,7 +14,9 @@ def agreement(written: pd.DataFrame, listings: pd.DataFrame, keys: Sequence[str]
     (share of the stated ones where the written value is the same; None where nobody states the key) and
     `precision` (share of the written ones, among the stated, that are the same; None where none is written).
     """
-    both = written.merge(listings[["listing_id", "attributes"]], on="listing_id", suffixes=("_written", "_stated"))
+    both = written.merge(
+        listings[["listing_id", "attributes"]], on="listing_id", suffixes=("_written", "_stated")
+    )
     said = [value or {} for value in both["attributes_written"]]
     truth = [clean(value or {}) for value in both["attributes_stated"]]
     rows = []

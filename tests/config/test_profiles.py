@@ -27,7 +27,9 @@ def test_every_key_of_a_shipped_profile_has_a_comment(path: Path) -> None:
     for number, line in enumerate(lines):
         opens_block = re.fullmatch(r"\s*[\w_]+:\s*(#.*)?", line) and not line.rstrip().endswith("null")
         if re.match(r"\s*[\w_]+:", line) and "#" not in line and not opens_block:
-            assert lines[number - 1].lstrip().startswith("#"), f"{path.name}:{number + 1} has no comment: {line}"
+            assert lines[number - 1].lstrip().startswith("#"), (
+                f"{path.name}:{number + 1} has no comment: {line}"
+            )
 
 
 def test_the_demo_names_every_setting_with_its_value() -> None:
@@ -54,10 +56,16 @@ def profile(tmp_path: Path, text: str) -> Path:
     ("text", "named"),
     [
         ("name: x\ncatalog: {source: {kind: generated}}\ntemperatur: 1\n", "temperatur"),
-        ("name: x\ncatalog: {source: {kind: generated, products: many}}\n", "catalog.source.generated.products"),
+        (
+            "name: x\ncatalog: {source: {kind: generated, products: many}}\n",
+            "catalog.source.generated.products",
+        ),
         ("name: x\n", "catalog"),
         ("name: x\ncatalog: {source: {kind: ftp}}\n", "catalog.source"),
-        ("name: x\ncatalog: {source: {kind: generated}}\ntraining: {temperature: 0}\n", "training.temperature"),
+        (
+            "name: x\ncatalog: {source: {kind: generated}}\ntraining: {temperature: 0}\n",
+            "training.temperature",
+        ),
         ("name: x\ncatalog: {source: {kind: generated}}\nembedder: {lora: {}}\n", "embedder"),
         ("name: x\ncatalog: {source: {kind: table, path: '${NO_SUCH_VARIABLE}'}}\n", "NO_SUCH_VARIABLE"),
         ("- a list\n", "mapping"),
@@ -78,6 +86,8 @@ def test_a_missing_profile_is_named(tmp_path: Path) -> None:
 
 
 def test_environment_variables_and_defaults_are_expanded(tmp_path: Path) -> None:
-    path = profile(tmp_path, "name: x\ncatalog: {source: {kind: table, path: '${ROOT}/a', images: '${P:-/photos}'}}\n")
+    path = profile(
+        tmp_path, "name: x\ncatalog: {source: {kind: table, path: '${ROOT}/a', images: '${P:-/photos}'}}\n"
+    )
     source = load_profile(path, {"ROOT": "/shop"}).catalog.source
     assert (str(source.path), str(source.images)) == ("/shop/a", "/photos")

@@ -44,9 +44,9 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     import pandas as pd
 
     from afmrl_models.catalog.ingest import ingest
+    from afmrl_models.catalog.photo_grid import photo_grid
     from afmrl_models.catalog.schema import LISTINGS as SCHEMA
     from afmrl_models.catalog.schema import read_table
-    from afmrl_models.retrieval.contact_sheet import photo_grid
 
     with pipeline.replacing(LISTINGS) as out:
         result = ingest(pipeline.profile().catalog, out, pipeline.directory(RAW_CATALOG))

@@ -42,7 +42,10 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     from afmrl_models.embedding.training import train_embedder
 
     profile, tables = pipeline.profile(), Tables(pipeline)
-    with pipeline.replacing(BASE_EMBEDDER) as out, model_run(context, pipeline, "models/base_embedder") as run:
+    with (
+        pipeline.replacing(BASE_EMBEDDER) as out,
+        model_run(context, pipeline, "models/base_embedder") as run,
+    ):
         backbone = resolve(
             profile.embedder,
             "embedder",
@@ -64,13 +67,15 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
                 steps=warm_up,
                 out=out,
                 seed=profile.seed,
-                device=profile.device,
+                device=pipeline.device(),
                 backbone=profile.embedder,
                 report_to=["mlflow"],
             )
             run.log_metrics(result.metrics)
         else:
-            new_embedder(backbone, profile.embedder, device="cpu").save_pretrained(str(out), create_model_card=False)
+            new_embedder(backbone, profile.embedder, device="cpu").save_pretrained(
+                str(out), create_model_card=False
+            )
     return dg.MaterializeResult(
         metadata={
             "pretrained": profile.embedder.pretrained or "none: random weights",

@@ -1,5 +1,8 @@
 """release/ablation: every row side by side, with intervals."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from afmrl_dagster import metadata
@@ -7,7 +10,41 @@ from afmrl_dagster.defs.rounds.evaluations import Row, metrics_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from afmrl_models.config.profile import TaskName
+    from afmrl_models.retrieval.evaluation import Evaluation
+
 ABLATION = ("release", "ablation")
+
+
+def judged_task(evaluations: Mapping[str, "Evaluation"]) -> "TaskName":
+    """fine_grained where the catalog knows its products, else the first task that all rows could ask."""
+    asked = [set(evaluation.per_query["task"]) for evaluation in evaluations.values()]
+    common = set.intersection(*asked)
+    if not common:
+        raise dg.Failure(
+            "release/ablation: the test split answers no task: it has neither products nor categories"
+        )
+    return "fine_grained" if "fine_grained" in common else min(common)
+
+
+def readable(table: "pd.DataFrame", ks: Sequence[int]) -> "pd.DataFrame":
+    """The ablation for people: a value and its interval in one cell."""
+    shown = table[["row", "queries"]].copy()
+    for k in ks:
+        name = f"recall_at_{k}"
+        shown[f"Recall@{k} [95 %]"] = [
+            f"{value:.3f} [{low:.3f}, {high:.3f}]"
+            for value, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+        ]
+    first = f"recall_at_{ks[0]}_difference"
+    shown[f"Recall@{ks[0]} against baseline"] = [
+        "" if value != value else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        for value, low, high in zip(table[first], table[f"{first}_low"], table[f"{first}_high"], strict=True)
+    ]
+    return shown
 
 
 def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
@@ -30,17 +67,28 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
             for group, group_rows in rows.items()
             for row in group_rows
         }
-        table = ablation_table(evaluations, resamples=profile.evaluation.bootstrap, seed=profile.seed)
-        figure = ablation_plot(table)
+        task = judged_task(evaluations)
+        table = ablation_table(
+            {name: evaluation.per_query for name, evaluation in evaluations.items()},
+            task=task,
+            ks=profile.evaluation.ks,
+            bootstrap=profile.evaluation.bootstrap,
+            seed=profile.seed,
+        )
+        shown = readable(table, profile.evaluation.ks)
         with pipeline.replacing(ABLATION) as out, model_run(context, pipeline, "release/ablation") as run:
             table.to_parquet(out / "ablation.parquet", index=False)
-            (out / "ablation.md").write_text(table.to_markdown(index=False, floatfmt=".3f"), encoding="utf-8")
-            run.log_figure(figure, "ablation.png")
+            (out / "ablation.md").write_text(shown.to_markdown(index=False), encoding="utf-8")
+            ablation_plot(table, out / "ablation.png")
+            run.log_artifact(out / "ablation.png")
             run.log_table(table, "ablation.json")
         return dg.MaterializeResult(
             metadata={
-                "table": metadata.table(table),
-                "plot": metadata.picture(figure, "recall by row, with 95 % intervals"),
+                "task": task,
+                "table": metadata.table(shown),
+                "plot": metadata.picture_file(
+                    pipeline.directory(ABLATION) / "ablation.png", "recall by row, with 95 % intervals"
+                ),
                 "mlflow_run": metadata.mlflow_link(run),
             }
         )

@@ -28,7 +28,6 @@ def champion(rounds: int) -> dg.AssetsDefinition:
         description="Aliases `challenger` and `champion` of the registered embedder and generator.",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-        from afmrl_models.backbones.device import pick_device
         from afmrl_models.registry.promotion import judge_challenger
         from afmrl_models.retrieval.evaluation import Evaluation
 
@@ -45,7 +44,7 @@ def champion(rounds: int) -> dg.AssetsDefinition:
                 images=tables.images,
                 attributes=tables.attribute_texts(last),
                 keys=tables.attribute_keys,
-                device=pick_device(profile.device),
+                device=pipeline.device(),
             )
             (out / "decision.json").write_text(json.dumps(decision.as_dict(), indent=2), encoding="utf-8")
             run.log_params(decision.as_dict())

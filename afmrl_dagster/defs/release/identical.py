@@ -20,17 +20,20 @@ IDENTICAL_PRODUCTS = ("release", "identical_products")
 )
 def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Embed photo and title of every listing with the champion."""
-    from afmrl_models.backbones.device import pick_device
     from afmrl_models.embedding.embedder import encode_listings, load_embedder
-    from afmrl_models.registry.models import local_directory
+    from afmrl_models.registry.models import get_alias, local_directory
     from afmrl_models.retrieval.index import build_index
 
     profile, tables = pipeline.profile(), Tables(pipeline)
     tracking = pipeline.tracking()
-    version = tracking.alias_version(f"{profile.name}-embedder", "champion")
-    directory = local_directory(tracking, f"models:/{version.name}/{version.version}")
+    version = get_alias(tracking, f"{profile.name}-embedder", "champion")
+    if version is None:
+        raise dg.Failure(
+            f"release/product_index: {profile.name}-embedder has no champion; run release/champion first"
+        )
+    directory = local_directory(tracking, version.uri)
     vectors = encode_listings(
-        load_embedder(directory, pick_device(profile.device)),
+        load_embedder(directory, pipeline.device()),
         tables.listings,
         tables.images,
         "multimodal",
@@ -70,7 +73,7 @@ def vectors_are_sound(pipeline: Pipeline) -> dg.AssetCheckResult:
 )
 def identical_products(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Set the threshold on the validation split, then group all listings."""
-    from afmrl_models.retrieval.contact_sheet import group_sheet
+    from afmrl_models.catalog.photo_grid import photo_grid
     from afmrl_models.retrieval.identical import calibrate_threshold, group_identical
     from afmrl_models.retrieval.index import load_index
 
@@ -78,24 +81,36 @@ def identical_products(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     config = profile.identical_products
     index = load_index(pipeline.directory(PRODUCT_INDEX))
     validation = tables.of("validation")
-    if validation["product_id"].notna().sum() == 0 or not validation["product_id"].dropna().duplicated().any():
+    if (
+        validation["product_id"].notna().sum() == 0
+        or not validation["product_id"].dropna().duplicated().any()
+    ):
         raise dg.Failure(
             "release/identical_products: no product of the validation split has two listings, so the similarity "
             "threshold cannot be calibrated; map catalog.source.columns.product_id to a column that identifies products"
         )
+    vectors = index.vectors()
+    row_of = {listing_id: row for row, listing_id in enumerate(index.ids)}
     calibration = calibrate_threshold(
-        index.vectors(list(validation["listing_id"])), list(validation["product_id"]), config.min_precision
+        vectors[[row_of[listing_id] for listing_id in validation["listing_id"]]],
+        list(validation["product_id"]),
+        config.min_precision,
+        neighbours=config.neighbours,
     )
-    groups = group_identical(index, config.neighbours, calibration.threshold)
+    groups = group_identical(vectors, index.ids, calibration.threshold, neighbours=config.neighbours)
     with pipeline.replacing(IDENTICAL_PRODUCTS) as out:
         groups.to_parquet(out / "identical_products.parquet", index=False)
+    groups_possible = calibration.precision is not None
+    first = groups[groups["group_id"].isin(groups["group_id"].drop_duplicates().head(8))]
+    shown = first.merge(tables.listings, on="listing_id")
+    shown["title"] = shown["group_id"] + ": " + shown["title"]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(groups),
             "groups": int(groups["group_id"].nunique()),
-            "threshold": calibration.threshold,
-            "validation_precision": calibration.precision,
+            "threshold": calibration.threshold if groups_possible else "none reaches the wanted precision",
+            "validation_precision": calibration.precision if groups_possible else "nothing is grouped",
             "validation_recall": calibration.recall,
-            "examples": metadata.picture(group_sheet(groups, tables.listings, tables.images), "groups of listings"),
+            "examples": metadata.picture(photo_grid(shown, tables.images, columns=6), "groups of listings"),
         }
     )

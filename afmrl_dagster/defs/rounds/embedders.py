@@ -13,7 +13,9 @@ from afmrl_dagster.runs import model_run, remember_version
 from afmrl_dagster.tables import Tables
 
 
-def embedder(group: str, loss: Literal["infonce", "agcl"], round_number: int, description: str) -> dg.AssetsDefinition:
+def embedder(
+    group: str, loss: Literal["infonce", "agcl"], round_number: int, description: str
+) -> dg.AssetsDefinition:
     """Train from models/base_embedder on the pairs with the attributes of `round_number`."""
     key = embedder_key(group)
 
@@ -32,7 +34,9 @@ def embedder(group: str, loss: Literal["infonce", "agcl"], round_number: int, de
         train = tables.of("train")
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key), loss=loss) as run:
             run.log_params({"loss": loss, "training": profile.training.model_dump(), "seed": profile.seed})
-            run.log_dataset(train, name=f"{profile.name}-train", digest=tables.catalog_digest(), context="training")
+            run.log_dataset(
+                train, name=f"{profile.name}-train", digest=tables.catalog_digest(), context="training"
+            )
             result = train_embedder(
                 pipeline.directory(BASE_EMBEDDER),
                 train,
@@ -43,13 +47,17 @@ def embedder(group: str, loss: Literal["infonce", "agcl"], round_number: int, de
                 steps=profile.training.steps,
                 out=out,
                 seed=profile.seed,
-                device=profile.device,
+                device=pipeline.device(),
                 backbone=profile.embedder,
                 report_to=["mlflow"],
             )
             run.log_metrics(result.metrics)
             version = log_embedder(
-                run, out, profile.name, image_size=profile.catalog.image_size, tags={"round": group, "loss": loss}
+                run,
+                out,
+                profile.name,
+                image_size=profile.catalog.image_size,
+                tags={"round": group, "loss": loss},
             )
             remember_version(out, version)
         return dg.MaterializeResult(

@@ -36,12 +36,13 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
         deps=sorted(map(list, deps)),
         group_name=group,
         kinds={"pytorch", "mlflow"},
-        description="Retrieval tasks and downstream measures on unseen products: " + ", ".join(r.name for r in rows) + ".",
+        description="Retrieval tasks and downstream measures on unseen products: "
+        + ", ".join(r.name for r in rows)
+        + ".",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         import pandas as pd
 
-        from afmrl_models.backbones.device import pick_device
         from afmrl_models.embedding.embedder import load_embedder
         from afmrl_models.retrieval.contact_sheet import contact_sheet
         from afmrl_models.retrieval.evaluation import evaluate_embedder
@@ -57,7 +58,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                 texts = tables.attribute_texts(row.query_attributes) if row.query_attributes else None
                 with model_run(context, pipeline, f"evaluation/{row.name}", row=row.name) as run:
                     evaluation = evaluate_embedder(
-                        load_embedder(directory, pick_device(profile.device)),
+                        load_embedder(directory, pipeline.device()),
                         test,
                         tables.splits,
                         tables.images,
@@ -69,21 +70,27 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                     )
                     evaluation.save(out / row.name)
                     run.log_params(
-                        {"row": row.name, "embedder": f"{version.name}/{version.version}",
-                         "query_attributes": row.query_attributes or "none"}
+                        {
+                            "row": row.name,
+                            "embedder": f"{version.name}/{version.version}",
+                            "query_attributes": row.query_attributes or "none",
+                        }
                     )
                     dataset = run.log_dataset(
-                        test, name=f"{profile.name}-test", digest=tables.catalog_digest(), context="evaluation"
+                        test,
+                        name=f"{profile.name}-test",
+                        digest=tables.catalog_digest(),
+                        context="evaluation",
                     )
                     run.log_metrics(evaluation.metrics, model_id=version.model_id, dataset=dataset)
                     sheet = contact_sheet(evaluation, tables.listings, tables.images)
                     run.log_image(sheet, "best_and_worst_queries.png")
                 shown[row.name] = evaluation.metrics
                 links[f"mlflow_run_{row.name}"] = metadata.mlflow_link(run)
-                links[f"queries_{row.name}"] = metadata.picture(sheet, f"best and worst queries of {row.name}")
+                links[f"queries_{row.name}"] = metadata.picture(
+                    sheet, f"best and worst queries of {row.name}"
+                )
         frame = pd.DataFrame(shown).rename_axis("metric").reset_index()
         return dg.MaterializeResult(metadata={"metrics": metadata.table(frame, 80), **links})
 
     return asset
-
-

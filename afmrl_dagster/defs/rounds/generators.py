@@ -1,5 +1,8 @@
 """attribute_generator of each round: distilled in round 0 (SFT), refined by retrieval afterwards (RAR)."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from afmrl_dagster import metadata
@@ -7,6 +10,10 @@ from afmrl_dagster.defs.models.assets import BASE_GENERATOR
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, remember_version
 from afmrl_dagster.tables import TEACHER, Tables
+
+if TYPE_CHECKING:
+    from afmrl_models.registry.models import ModelVersion
+    from afmrl_models.registry.tracking import RunHandle
 
 
 def generator_key(round_number: int) -> tuple[str, str]:
@@ -19,6 +26,27 @@ def embedder_key(group: str) -> tuple[str, str]:
     return (group, "embedder")
 
 
+def register(
+    run: "RunHandle", directory: Path, pipeline: Pipeline, tables: Tables, round_number: int
+) -> "ModelVersion":
+    """Register a trained generator and note its version beside it."""
+    from afmrl_models.registry.models import log_generator
+
+    profile = pipeline.profile()
+    version = log_generator(
+        run,
+        directory,
+        profile.name,
+        image_size=profile.catalog.image_size,
+        keys=tables.attribute_keys,
+        generation=profile.attributes.generation,
+        dtype=profile.generator.dtype,
+        tags={"round": f"round_{round_number}"},
+    )
+    remember_version(directory, version)
+    return version
+
+
 @dg.asset(
     key=list(generator_key(0)),
     deps=[list(BASE_GENERATOR), list(TEACHER)],
@@ -29,13 +57,16 @@ def embedder_key(group: str) -> tuple[str, str]:
 def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Teach the generator to write what the teacher wrote for the training listings."""
     from afmrl_models.attributes.sft import train_generator
-    from afmrl_models.registry.models import log_generator
 
     profile, tables = pipeline.profile(), Tables(pipeline)
     key = generator_key(0)
     with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
         run.log_params(
-            {"sft": profile.attributes.sft.model_dump(), "teacher": profile.attributes.teacher.kind, "seed": profile.seed}
+            {
+                "sft": profile.attributes.sft.model_dump(),
+                "teacher": profile.attributes.teacher.kind,
+                "seed": profile.seed,
+            }
         )
         result = train_generator(
             pipeline.directory(BASE_GENERATOR),
@@ -47,12 +78,11 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             profile.attributes.sft,
             out,
             seed=profile.seed,
-            device=profile.device,
+            device=pipeline.device(),
             report_to=["mlflow"],
         )
         run.log_metrics(result.metrics)
-        version = log_generator(run, out, profile.name, tags={"round": "0"})
-        remember_version(out, version)
+        version = register(run, out, pipeline, tables, 0)
     return dg.MaterializeResult(
         metadata={
             "registered": f"{version.name} version {version.version}",
@@ -77,7 +107,6 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
     def attribute_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.refinement.curves import reward_curves
         from afmrl_models.refinement.rar import refine_generator
-        from afmrl_models.registry.models import log_generator
 
         profile, tables = pipeline.profile(), Tables(pipeline)
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
@@ -91,15 +120,16 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 profile.refinement,
                 out,
                 seed=profile.seed,
-                device=profile.device,
+                device=pipeline.device(),
+                backbone=profile.generator,
                 report_to=["mlflow"],
             )
             run.log_metrics(result.metrics)
-            run.log_samples(result.samples, tables.images, "rar_samples.json")
+            photos = [tables.images.get(listing_id) for listing_id in result.samples["listing_id"]]
+            run.log_table(result.samples.assign(photo=photos), "rar_samples.json")
             curves = reward_curves(result.history)
             run.log_figure(curves, "reward_curves.png")
-            version = log_generator(run, out, profile.name, tags={"round": str(round_number)})
-            remember_version(out, version)
+            version = register(run, out, pipeline, tables, round_number)
         return dg.MaterializeResult(
             metadata={
                 "registered": f"{version.name} version {version.version}",

@@ -45,14 +45,16 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         import pandas as pd
 
         from afmrl_models.attributes.agreement import agreement
-        from afmrl_models.attributes.generator import AttributeGenerator, write_attributes
-        from afmrl_models.backbones.device import pick_device
+        from afmrl_models.attributes.generator import AttributeGenerator
+        from afmrl_models.attributes.writing import write_attributes
         from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
         from afmrl_models.refinement.cit import listings_to_rewrite, merge_attributes
 
         profile, tables = pipeline.profile(), Tables(pipeline)
         train = tables.of("train")
-        held_out = tables.of("validation", "test", role=None if profile.evaluation.enrich_gallery else "query")
+        held_out = tables.of(
+            "validation", "test", role=None if profile.evaluation.enrich_gallery else "query"
+        )
         if round_number:
             rewritten = listings_to_rewrite(
                 list(train["listing_id"]), profile.refinement.cit_share, profile.seed + round_number
@@ -60,7 +62,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             train = train[train["listing_id"].isin(set(rewritten))]
         wanted = pd.concat([train, held_out], ignore_index=True)
         directory = pipeline.directory(generator_key(round_number))
-        generator = AttributeGenerator.load(directory, pick_device(profile.device), profile.generator.dtype)
+        generator = AttributeGenerator.load(directory, pipeline.device())
         version = recall_version(directory)
         frame = write_attributes(
             generator,
@@ -69,7 +71,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             tables.attribute_keys,
             profile.attributes.generation,
             version=f"{version.name}/{version.version}",
-            out=pipeline.scratch(key),
+            out=pipeline.scratch(key) / "attributes.parquet",
             progress=True,
         )
         written = frame
@@ -77,7 +79,9 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             frame = merge_attributes(tables.attribute_table(f"round_{round_number - 1}"), frame)
         with pipeline.replacing(key) as out:
             write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
-        shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[["title", "attributes_text", "valid"]]
+        shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[
+            ["title", "attributes_text", "valid"]
+        ]
         unseen = agreement(written, held_out, tables.attribute_keys)
         return dg.MaterializeResult(
             metadata={
@@ -110,14 +114,19 @@ def attribute_expectations(round_number: int) -> dg.AssetChecksDefinition:
 
         tables = Tables(pipeline)
         verdicts = judge_attributes(
-            tables.attribute_table(key[0]), tables.listings, pipeline.profile().expectations, tables.attribute_keys
+            tables.attribute_table(key[0]),
+            tables.listings,
+            pipeline.profile().expectations,
+            tables.attribute_keys,
         )
         for verdict in verdicts:
             yield dg.AssetCheckResult(
                 passed=verdict.passed,
                 asset_key=list(key),
                 check_name=verdict.name,
-                severity=dg.AssetCheckSeverity.ERROR if verdict.severity == "critical" else dg.AssetCheckSeverity.WARN,
+                severity=dg.AssetCheckSeverity.ERROR
+                if verdict.severity == "critical"
+                else dg.AssetCheckSeverity.WARN,
                 metadata={**verdict.observed, "unexpected": metadata.table(verdict.unexpected)},
             )
 

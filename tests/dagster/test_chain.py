@@ -1,0 +1,178 @@
+"""The whole chain on a few dozen products, through Dagster's own API, on the code path of the large models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from afmrl_dagster.definitions import EVERYTHING, build_definitions
+from afmrl_dagster.tables import Tables
+from afmrl_models.config import load_profile
+
+SMALL = {"hidden_size": 32, "layers": 1, "vision_layers": 1, "vocabulary": 600}
+PROFILE = {
+    "name": "tiny",
+    "device": "cpu",
+    "catalog": {"source": {"kind": "generated", "products": 40}, "image_size": 28},
+    "splits": {"validation": 0.2, "test": 0.3},
+    "embedder": SMALL,
+    "generator": SMALL,
+    "attributes": {"sft": {"steps": 4, "batch_size": 8}, "generation": {"max_new_tokens": 12}},
+    "training": {"warmup_steps": 2, "steps": 3, "batch_size": 8, "mini_batch_size": 4},
+    "evaluation": {"bootstrap": 100},
+    "refinement": {"steps": 2, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 12},
+    # Four steps of distillation write nonsense: the chain is judged here, not its quality.
+    "expectations": {"min_valid_share": 0.0, "min_category_coverage": 0.0},
+}
+
+
+def configured(folder: Path, **changes: object) -> Path:
+    path = folder / "profile.yaml"
+    path.write_text(yaml.safe_dump({**PROFILE, **changes}), encoding="utf-8")
+    return path
+
+
+def execute(
+    config: Path, home: Path, instance: dg.DagsterInstance, select: str = "*"
+) -> dg.ExecuteInProcessResult:
+    definitions = build_definitions(config, home)
+    keys = sorted(dg.AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph()))
+    job = definitions.resolve_job_def(EVERYTHING)
+    return job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False)
+
+
+class Chain:
+    """One finished run and what it left."""
+
+    def __init__(self, config: Path, home: Path, instance: dg.DagsterInstance) -> None:
+        self.config, self.home, self.instance = config, home, instance
+        self.result = execute(config, home, instance)
+        self.profile = load_profile(config)
+        self.pipeline = build_definitions(config, home).resources["pipeline"]  # type: ignore[index]
+        self.tables = Tables(self.pipeline)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("chain")
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield Chain(configured(folder), folder / "home", instance)
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        f"{e.step_key}: {e.step_failure_data.error.to_string()}"
+        for e in result.all_events
+        if e.is_step_failure
+    ]
+
+
+def test_everything_materializes(chain: Chain) -> None:
+    assert failures(chain.result) == []
+    assert chain.result.success
+
+
+def test_no_row_is_lost_and_checks_have_passed(chain: Chain) -> None:
+    results = {e.check_name: e.passed for e in chain.result.get_asset_check_evaluations()}
+    assert results["rows_accounted"] and results["products_in_one_split"] and results["vectors_are_sound"]
+
+
+def test_the_ablation_has_the_five_rows_with_numbers(chain: Chain) -> None:
+    table = pd.read_parquet(chain.pipeline.directory(("release", "ablation")) / "ablation.parquet")
+    assert list(table["row"]) == ["baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit"]
+    recall = table["recall_at_1"]
+    assert recall.between(0, 1).all()
+    assert (table["recall_at_10"] >= recall).all()
+
+
+def test_the_champion_is_loaded_back_and_returns_the_same_vectors(chain: Chain) -> None:
+    import mlflow
+    from sentence_transformers import SentenceTransformer
+
+    from afmrl_models.embedding.embedder import encode_listings, load_embedder
+    from afmrl_models.registry.models import local_directory
+
+    tracking = chain.pipeline.tracking()
+    tracking.activate()
+    uri = "models:/tiny-embedder@champion"
+    few = chain.tables.listings.head(6)
+    attributes = dict.fromkeys(few["listing_id"].head(3), "colour: red")
+    expected = encode_listings(
+        load_embedder(chain.pipeline.directory(("round_1", "embedder")), "cpu"),
+        few, chain.tables.images, "multimodal", attributes, 4,
+    )  # fmt: skip
+    directory = local_directory(tracking, uri)
+    again = encode_listings(
+        SentenceTransformer(str(directory), device="cpu"),
+        few,
+        chain.tables.images,
+        "multimodal",
+        attributes,
+        4,
+    )
+    np.testing.assert_allclose(again, expected, atol=1e-5)
+
+    root = chain.pipeline.directory(("catalog", "raw_catalog"))
+    frame = pd.DataFrame(
+        {
+            "image_path": [str(next(root.rglob(Path(path).name))) for path in few["image_path"]],
+            "title": few["title"],
+            "attributes": [attributes.get(i) for i in few["listing_id"]],
+        }
+    )
+    vectors = np.asarray(mlflow.pyfunc.load_model(uri).predict(frame), dtype=np.float32)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_every_model_and_evaluation_is_an_mlflow_run_with_the_same_metrics(chain: Chain) -> None:
+    client = chain.pipeline.tracking().client
+    experiment = client.get_experiment_by_name("tiny")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    rows = [runs[f"evaluation/{row}"] for row in ("baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit")]
+    assert len({frozenset(run.data.metrics) for run in rows}) == 1
+    assert "fine_grained/recall_at_1" in rows[0].data.metrics
+    for run in runs.values():
+        assert {"dagster.run_id", "git.revision", "profile", "round", "catalog.digest"} <= set(run.data.tags)
+    assert any(name.startswith("train/") or name == "loss" for name in runs["round_0/embedder"].data.metrics)
+    assert any("reward" in name for name in runs["round_1/attribute_generator"].data.metrics)
+
+
+def test_assets_link_to_their_runs_and_show_a_picture(chain: Chain) -> None:
+    def shown(*key: str) -> dict:
+        (event,) = chain.result.asset_materializations_for_node("__".join(key))
+        return dict(event.metadata)
+
+    assert "mlflow_run" in shown("round_1", "attribute_generator")
+    assert shown("catalog", "listings")["sample"].value.startswith(
+        "![sample listings](data:image/jpeg;base64,"
+    )
+    assert shown("release", "ablation")["plot"].value.startswith("![")
+
+
+def test_groups_cover_only_known_listings(chain: Chain) -> None:
+    groups = pd.read_parquet(
+        chain.pipeline.directory(("release", "identical_products")) / "identical_products.parquet"
+    )
+    assert set(groups["listing_id"]) <= set(chain.tables.listings["listing_id"])
+    assert (groups.groupby("group_id").size() >= 2).all()
+
+
+def test_a_second_night_compares_the_challenger_with_the_champion(chain: Chain) -> None:
+    result = execute(chain.config, chain.home, chain.instance, "key:release/champion")
+    assert failures(result) == []
+
+
+def test_a_generator_that_writes_nonsense_is_stopped_before_training(chain: Chain, tmp_path: Path) -> None:
+    config = configured(
+        chain.home.parent, expectations={"min_valid_share": 1.0, "min_category_coverage": 1.0}
+    )
+    selection = 'key:"round_0/product_attributes" or key:"round_0/embedder"'
+    result = execute(config, chain.home, chain.instance, selection)
+    verdicts = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert not verdicts["validity_rate"]
+    assert not [e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "embedder"]
+    configured(chain.home.parent)
