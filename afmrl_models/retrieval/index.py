@@ -1,0 +1,86 @@
+"""The product index on disk: a faiss flat index, its listing ids, and the embedder version it is of."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from afmrl_models.retrieval.search import SearchError, checked_vectors
+
+_INDEX, _IDS, _ABOUT = "index.faiss", "listing_ids.txt", "index.json"
+
+
+class IndexFileError(ValueError):
+    """A saved index is incomplete or its parts disagree; the message names the file."""
+
+
+@dataclass(frozen=True)
+class ProductIndex:
+    """A faiss index, the listing of each of its rows, and the embedder version its vectors come from."""
+
+    index: faiss.Index
+    ids: list[str]
+    model_version: str
+
+    def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+        """The k best (listing id, inner product) of each query (Q, D), best first, as faiss orders them.
+
+        The queries must come from the embedder version in `model_version`.
+        """
+        queries = checked_vectors(queries, [str(row) for row in range(len(queries))], "query")
+        if queries.shape[1] != self.index.d:
+            raise SearchError(f"queries have {queries.shape[1]} dimensions, the index has {self.index.d}")
+        scores, rows = self.index.search(queries, min(k, len(self.ids)))
+        return [
+            [(self.ids[row], float(score)) for row, score in zip(found, values, strict=True)]
+            for found, values in zip(rows, scores, strict=True)
+        ]
+
+
+def build_index(vectors: np.ndarray, ids: Sequence[str], model_version: str, out: Path) -> ProductIndex:
+    """Index vectors (N, D) and save the index as a directory, which replaces an earlier one whole.
+
+    Raises SearchError for vectors that cannot be searched, repeated ids, or an id with a line break.
+    """
+    vectors = checked_vectors(vectors, ids, "listing")
+    if len(set(ids)) != len(ids):
+        twice = next(listing_id for listing_id, count in Counter(ids).items() if count > 1)
+        raise SearchError(f"listing id {twice!r} occurs more than once")
+    broken = next((listing_id for listing_id in ids if len(listing_id.splitlines()) != 1), None)
+    if broken is not None:
+        raise SearchError(f"listing id {broken!r} is not one line of text")
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    faiss.write_index(index, str(partial / _INDEX))
+    (partial / _IDS).write_text("".join(f"{listing_id}\n" for listing_id in ids), encoding="utf-8")
+    about = {"model_version": model_version, "listings": len(ids), "dimensions": vectors.shape[1]}
+    (partial / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+    if out.exists():
+        shutil.rmtree(out)
+    partial.replace(out)
+    return ProductIndex(index, list(ids), model_version)
+
+
+def load_index(directory: Path) -> ProductIndex:
+    """Read what `build_index` saved. Raises IndexFileError."""
+    for name in (_INDEX, _IDS, _ABOUT):
+        if not (directory / name).is_file():
+            raise IndexFileError(f"{directory} is no product index: {name} is missing")
+    index = faiss.read_index(str(directory / _INDEX))
+    ids = (directory / _IDS).read_text(encoding="utf-8").splitlines()
+    about = json.loads((directory / _ABOUT).read_text(encoding="utf-8"))
+    if not index.ntotal == len(ids) == about["listings"]:
+        raise IndexFileError(
+            f"{directory}: {_INDEX} holds {index.ntotal} vectors, {_IDS} {len(ids)} ids, "
+            f"{_ABOUT} says {about['listings']}"
+        )
+    return ProductIndex(index, ids, about["model_version"])
