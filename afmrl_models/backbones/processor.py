@@ -78,7 +78,7 @@ def has_torchvision() -> bool:
 
 
 def register() -> None:
-    """Make `AutoProcessor` load Qwen-VL directories without torchvision; does nothing with it. May be repeated."""
+    """Make `AutoProcessor` load Qwen-VL directories without torchvision; with it, do nothing. Repeatable."""
     if has_torchvision():
         return
     # AutoProcessor looks the saved class name up among the library's own names before it looks at registered

@@ -48,6 +48,6 @@ def resolve(
         at = f" at {config.revision}" if config.revision else ""
         raise BackboneNotFoundError(
             f"{role}.pretrained: {config.pretrained!r}{at} is no local directory and was not found on the "
-            f"hub or in its cache ({type(error).__name__}: {error}). Set it to a checkpoint directory, allow the "
-            f"hub (HF_HUB_OFFLINE=0), or set it to null for a small model"
+            f"hub or in its cache ({type(error).__name__}: {error}). Set it to a checkpoint directory, allow "
+            f"the hub (HF_HUB_OFFLINE=0), or set it to null for a small model"
         ) from error

@@ -1,0 +1,131 @@
+"""The attribute generator at work: texts for many listings, in batches sorted by length."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import GenerationConfig as TransformersGenerationConfig
+
+from afmrl_models.attributes.grammar import AttributeTextError, parse
+from afmrl_models.attributes.prompt import messages
+from afmrl_models.backbones.device import pick_device
+from afmrl_models.backbones.processor import register
+from afmrl_models.catalog.images import ImageStore
+from afmrl_models.config.profile import GenerationConfig
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What the generator wrote for one listing; not `finished` where `max_new_tokens` cut it off."""
+
+    text: str
+    finished: bool
+
+    def attributes(self) -> dict[str, str] | None:
+        """The pairs; None where the grammar refuses the text, or a cut may have left half a value."""
+        try:
+            return parse(self.text) if self.finished else None
+        except AttributeTextError:
+            return None
+
+
+class AttributeGenerator:
+    """A vision-language model that reads photo and title and writes the attribute text."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model = model.eval()
+        self.processor = processor
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto", dtype: torch.dtype | str | None = None) -> Self:
+        """Load a checkpoint directory. dtype: bfloat16 on a GPU and float32 on a CPU unless given."""
+        register()
+        device = pick_device(device)
+        dtype = dtype or (torch.bfloat16 if device == "cuda" else torch.float32)
+        model: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype)
+        return cls(model.to(device), AutoProcessor.from_pretrained(path))
+
+    def generate(
+        self,
+        listings: pd.DataFrame,
+        images: ImageStore,
+        keys: Sequence[str],
+        config: GenerationConfig,
+        *,
+        temperature: float | None = None,
+        progress: bool = False,
+    ) -> list[str]:
+        """The text written for each listing, in their order; see `write`."""
+        options: dict[str, Any] = {"temperature": temperature, "progress": progress}
+        return [writing.text for writing in self.write(listings, images, keys, config, **options)]
+
+    def write(
+        self,
+        listings: pd.DataFrame,
+        images: ImageStore,
+        keys: Sequence[str],
+        config: GenerationConfig,
+        *,
+        temperature: float | None = None,
+        progress: bool = False,
+    ) -> list[Writing]:
+        """What is written for each listing (`listing_id`, `title`), in their order; nothing is mended.
+
+        Greedy unless a temperature is given. Listings are batched by the length of their prompts; what is
+        written for one does not depend on its batch but for rounding.
+        """
+        ids, prompts = list(listings["listing_id"]), self._prompts(list(listings["title"]), keys)
+        written: dict[int, Writing] = {}
+        with tqdm(total=len(ids), desc="attributes", unit="listing", disable=not progress) as bar:
+            for batch in batches_by_length([len(prompt) for prompt in prompts], config.batch_size):
+                photos = [images.get(ids[i]) for i in batch]
+                texts = self._batch([prompts[i] for i in batch], photos, config, temperature)
+                written.update(zip(batch, texts, strict=True))
+                bar.update(len(batch))
+        return [written[i] for i in range(len(ids))]
+
+    def _prompts(self, titles: Sequence[str], keys: Sequence[str]) -> list[str]:
+        template: Any = self.processor.apply_chat_template
+        return [template(messages(t, keys), tokenize=False, add_generation_prompt=True) for t in titles]
+
+    @torch.inference_mode()
+    def _batch(
+        self, prompts: list[str], photos: list[Any], config: GenerationConfig, temperature: float | None
+    ) -> list[Writing]:
+        inputs = self.processor(
+            text=prompts, images=photos, padding=True, padding_side="left", return_tensors="pt"
+        ).to(self.model.device, self.model.dtype)
+        base = self.model.generation_config
+        stops = [base.eos_token_id] if isinstance(base.eos_token_id, int) else list(base.eos_token_id)
+        sampling: dict[str, Any] = {"do_sample": False}
+        if temperature is not None:
+            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        tokens = self.model.generate(
+            **inputs,
+            generation_config=TransformersGenerationConfig(
+                max_new_tokens=config.max_new_tokens,
+                eos_token_id=stops,
+                pad_token_id=base.pad_token_id,
+                use_cache=True,
+                **sampling,
+            ),
+        )
+        return [self._writing(row, set(stops)) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
+
+    def _writing(self, tokens: list[int], stops: set[int]) -> Writing:
+        end = next((i for i, token in enumerate(tokens) if token in stops), None)
+        # A special token in the middle stays visible: it makes the text invalid.
+        text = self.processor.tokenizer.decode(tokens[:end], skip_special_tokens=False)
+        return Writing(text.strip(), end is not None)
+
+
+def batches_by_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Positions in batches of like length, the longest first: what runs out of memory does so at once."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

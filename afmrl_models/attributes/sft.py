@@ -1,0 +1,178 @@
+"""Distillation: the teacher's attribute texts become the generator's, through TRL's SFTTrainer."""
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from trl import SFTConfig as TrlSftConfig
+from trl import SFTTrainer
+
+from afmrl_models.attributes.prompt import trl_prompt
+from afmrl_models.backbones.processor import register
+from afmrl_models.catalog.images import ImageStore
+from afmrl_models.config.profile import BackboneConfig, SftConfig
+
+logger = logging.getLogger(__name__)
+
+LOGGING_STEPS = 10
+
+
+@dataclass(frozen=True)
+class SftResult:
+    """What a distillation reached: metrics of its last logged steps, and its duration."""
+
+    metrics: dict[str, float]
+    seconds: float
+
+
+def sft_rows(
+    teacher: pd.DataFrame, listings: pd.DataFrame, images: ImageStore, keys: Sequence[str]
+) -> Dataset:
+    """The rows SFTTrainer reads: `prompt` and `completion` messages, and the `image`, fetched when read.
+
+    teacher: rows of PRODUCT_ATTRIBUTES; only valid ones are taught. listings: `listing_id`, `title`. Rows are
+    sorted by listing id, so that their order in the tables does not matter. Raises ValueError where nothing
+    is left to teach, or a taught listing is not among the listings or has no photo.
+    """
+    taught = teacher[teacher["valid"].astype(bool)].sort_values("listing_id")
+    if taught.empty:
+        raise ValueError(f"the teacher wrote no valid attribute text for any of {len(teacher)} listings")
+    titles = dict(zip(listings["listing_id"], listings["title"], strict=True))
+    for listing_id in taught["listing_id"]:
+        if listing_id not in titles:
+            raise ValueError(f"the teacher wrote about {listing_id!r}, which is not among the listings")
+        if listing_id not in images:
+            raise ValueError(f"listing {listing_id!r} has no photo in the image store")
+    rows = Dataset.from_dict(
+        {
+            "listing_id": list(taught["listing_id"]),
+            "prompt": [trl_prompt(titles[listing_id], keys) for listing_id in taught["listing_id"]],
+            "completion": [[{"role": "assistant", "content": text}] for text in taught["attributes_text"]],
+        }
+    )
+
+    def with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        ids = batch.pop("listing_id")
+        return {**batch, "image": [images.get(listing_id) for listing_id in ids]}
+
+    return rows.with_transform(with_photos)
+
+
+def train_generator(
+    base: Path,
+    teacher: pd.DataFrame,
+    listings: pd.DataFrame,
+    images: ImageStore,
+    keys: Sequence[str],
+    backbone: BackboneConfig,
+    config: SftConfig,
+    out: Path,
+    *,
+    seed: int,
+    device: str,
+    report_to: Sequence[str] = (),
+) -> SftResult:
+    """Teach the generator in `base` to write the teacher's texts; the result is a checkpoint directory `out`.
+
+    teacher, listings, images, keys: see `sft_rows`. The loss is that of the completion's tokens. report_to:
+    names the Trainer knows ("mlflow" logs to the active run). The same arguments give the same weights on the
+    same machine.
+    """
+    register()
+    rows = sft_rows(teacher, listings, images, keys)
+    mini_batch = min(config.mini_batch_size or config.batch_size, config.batch_size)
+    if config.batch_size % mini_batch:
+        raise ValueError(
+            f"sft: batch_size {config.batch_size} is not a multiple of mini_batch_size {mini_batch}"
+        )
+    half = backbone.dtype == "bfloat16"
+    # Full training keeps float32 weights and computes in bfloat16; under adapters the frozen weights may be
+    # half.
+    model = AutoModelForImageTextToText.from_pretrained(
+        base,
+        dtype=torch.bfloat16 if half and backbone.lora else torch.float32,
+        attn_implementation=backbone.attention,
+    )
+    processor = AutoProcessor.from_pretrained(base)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = SFTTrainer(
+            model=model,
+            processing_class=processor,
+            train_dataset=rows,
+            peft_config=_adapters(backbone),
+            args=TrlSftConfig(
+                output_dir=scratch,
+                max_steps=config.steps,
+                per_device_train_batch_size=mini_batch,
+                gradient_accumulation_steps=config.batch_size // mini_batch,
+                learning_rate=config.learning_rate,
+                lr_scheduler_type="cosine",
+                warmup_steps=round(config.warmup_share * config.steps),
+                completion_only_loss=True,
+                max_length=None,
+                remove_unused_columns=False,  # the photo is looked up by a column the collator does not read
+                bf16=half,
+                gradient_checkpointing=backbone.pretrained is not None and device == "cuda",
+                use_cpu=device == "cpu",
+                logging_steps=min(LOGGING_STEPS, config.steps),
+                save_strategy="no",
+                report_to=list(report_to) or "none",
+                seed=seed,
+                data_seed=seed,
+            ),
+        )
+        trainer.train()
+    metrics = _last_metrics(trainer.state.log_history)
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if backbone.lora:
+        trained = trained.merge_and_unload()
+    _save(trained.to(torch.bfloat16 if half else torch.float32), processor, out)
+    seconds = time.monotonic() - started
+    logger.info("taught %d rows in %d steps, %.0f s: %s", len(rows), config.steps, seconds, metrics)
+    return SftResult({**metrics, "rows": float(len(rows))}, seconds)
+
+
+def _adapters(backbone: BackboneConfig) -> Any:
+    if backbone.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=backbone.lora.rank,
+        lora_alpha=backbone.lora.alpha,
+        lora_dropout=backbone.lora.dropout,
+        target_modules=backbone.lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _last_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Loss and token accuracy of the last logged steps, and the loss over all of them."""
+    last = next(entry for entry in reversed(history) if "loss" in entry)
+    over_all = next(entry for entry in reversed(history) if "train_loss" in entry)
+    return {
+        "loss": float(last["loss"]),
+        "token_accuracy": float(last["mean_token_accuracy"]),
+        "mean_loss": float(over_all["train_loss"]),
+    }
+
+
+def _save(model: Any, processor: Any, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    processor.save_pretrained(partial)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
