@@ -7,6 +7,8 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
+from tqdm import tqdm
+
 from afmrl_models.catalog.table_source import TableCatalog, open_table, table_columns
 from afmrl_models.config import ColumnMapping, GeneratedSource
 
@@ -14,17 +16,19 @@ _LOG = logging.getLogger(__name__)
 _FIXED = ("listing_id", "product_id", "seller", "title", "category", "image")
 
 
-def open_generated(source: GeneratedSource, workdir: Path, limit: int | None = None) -> TableCatalog:
+def open_generated(
+    source: GeneratedSource, workdir: Path, limit: int | None = None, *, progress: bool = False
+) -> TableCatalog:
     """The generated catalog of these parameters, rendered now if `workdir` does not hold it yet."""
     folder = workdir / f"generated-{source.products}-{source.seed}-{_renderer_version()}"
     if not folder.is_dir():
-        _render(source, folder)
+        _render(source, folder, progress)
     table = folder / "listings.csv"
     attributes = [name for name in table_columns(table) if name not in _FIXED]
     return open_table(table, None, ColumnMapping(seller="seller", attributes=attributes), limit)
 
 
-def _render(source: GeneratedSource, folder: Path) -> None:
+def _render(source: GeneratedSource, folder: Path, progress: bool) -> None:
     from afmrl_models.catalog.generated import generate_catalog
 
     _LOG.info("rendering %d products into %s", source.products, folder)
@@ -32,7 +36,10 @@ def _render(source: GeneratedSource, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        generate_catalog(source.products, source.seed, partial)
+        with tqdm(total=source.products, desc="rendering", unit="product", disable=not progress) as bar:
+            generate_catalog(
+                source.products, source.seed, partial, progress=lambda done, _: bar.update(done - bar.n)
+            )
         try:
             partial.rename(folder)
         except OSError:

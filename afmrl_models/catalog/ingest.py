@@ -65,7 +65,7 @@ def ingest(config: CatalogConfig, out: Path, workdir: Path, *, progress: bool = 
     read, has no row or no valid row, or has more than `max_quarantined_share` bad ones; what was in
     `out` then stays as it was, and quarantine.failed.parquet lists the bad rows.
     """
-    source = open_source(config, workdir)
+    source = open_source(config, workdir, progress=progress)
     total = source.count_rows()
     if total == 0:
         raise CatalogError(f"{source.table}: the catalog is empty: it has no rows")

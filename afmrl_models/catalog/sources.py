@@ -48,7 +48,7 @@ class CatalogSource(Protocol):
         """All rows in the table's order, unreadable ones included (with their problem)."""
 
 
-def open_source(config: CatalogConfig, workdir: Path) -> CatalogSource:
+def open_source(config: CatalogConfig, workdir: Path, *, progress: bool = False) -> CatalogSource:
     """The profile's catalog, with its columns checked; a generated one is rendered into `workdir` once.
 
     Raises CatalogError for a missing file or column and for a table that cannot be read.
@@ -57,5 +57,5 @@ def open_source(config: CatalogConfig, workdir: Path) -> CatalogSource:
     from afmrl_models.catalog.table_source import open_table
 
     if isinstance(config.source, GeneratedSource):
-        return open_generated(config.source, workdir, config.limit)
+        return open_generated(config.source, workdir, config.limit, progress=progress)
     return open_table(config.source.path, config.source.images, config.source.columns, config.limit)

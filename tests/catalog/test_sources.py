@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -195,8 +196,9 @@ def test_the_generated_catalog_is_rendered_once_for_its_parameters(
 
     calls: list[tuple[int, int]] = []
 
-    def generate(products: int, seed: int, out: Path) -> None:
+    def generate(products: int, seed: int, out: Path, progress: Callable[[int, int], None]) -> None:
         calls.append((products, seed))
+        progress(products, products)
         header = "listing_id,product_id,seller,title,category,image,colour,volume\n"
         (out / "listings.csv").write_text(header + "1,p,s,t,c,images/1.jpg,red,\n", encoding="utf-8")
         if seed == 13:
