@@ -25,7 +25,7 @@ class ProductType:
     contrasts: tuple[tuple[str, str], ...]
     flips: bool
 
-    def keys(self) -> tuple[str, ...]:
+    def stated_keys(self) -> tuple[str, ...]:
         """Every attribute a seller can state, in the order of the columns."""
         return ("type", "brand", *self.attributes)
 
@@ -172,4 +172,4 @@ TYPES: tuple[ProductType, ...] = (
     ),
 )  # fmt: skip
 
-ATTRIBUTE_COLUMNS: tuple[str, ...] = tuple(dict.fromkeys(key for kind in TYPES for key in kind.keys()))
+ATTRIBUTE_COLUMNS: tuple[str, ...] = tuple(dict.fromkeys(key for kind in TYPES for key in kind.stated_keys()))

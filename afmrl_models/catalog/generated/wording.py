@@ -17,7 +17,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "beige": ("sand", "cream"), "pink": ("rose", "blush"), "purple": ("violet",), "white": ("off white",),
     "plain": ("solid", "one-colour"), "stripes": ("striped",), "pinstripes": ("fine striped", "pinstriped"),
     "checks": ("checked", "plaid"), "dots": ("polka dot", "spotted"), "floral": ("flower print",),
-    "colour block": ("two-tone",), "zigzag": ("chevron",), "crew neck": ("round neck",), "scoop neck": ("deep neck",),
+    "colour block": ("two-tone",), "zigzag": ("chevron",), "crew neck": ("round neck",),
+    "scoop neck": ("deep neck",),
     "boat neck": ("wide neck",), "rose gold": ("rosegold",), "gunmetal": ("dark metal",),
 }  # fmt: skip
 _FORMS: Mapping[str, tuple[str, ...]] = {
@@ -27,7 +28,7 @@ _FORMS: Mapping[str, tuple[str, ...]] = {
     "inside": ("{} inside", "inner {}"),
     "cap": ("{} cap", "{} lid"),
     "dial": ("{} dial", "{} face"),
-    "metal": ("{} metal", "{} case"),
+    "metal": ("{} metal", "{} finish"),
     "lens": ("{} lenses", "{} lens"),
     "sleeve": ("{} sleeve", "{} sleeves"),
     "collar": ("{} collar",),
@@ -69,7 +70,8 @@ _SPECIAL: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 _NOISE = (
     "fast delivery", "free shipping", "new", "top quality", "best price", "original", "sale", "gift idea",
-    "limited offer", "in stock", "hot deal", "must have", "new season", "24h dispatch", "great value", "bestseller",
+    "limited offer", "in stock", "hot deal", "must have", "new season", "24h dispatch", "great value",
+    "bestseller",
 )  # fmt: skip
 _CORE = ("brand", "colour", "type")
 
@@ -125,7 +127,7 @@ def _misspelt(word: str, rng: random.Random) -> str:
 
 
 def stated(product: Product, rng: random.Random) -> dict[str, str]:
-    """The attributes a seller fills in: MISSING_SHARE of them are left out, WRONG_SHARE of the rest are wrong."""
+    """What a seller fills in: MISSING_SHARE of the attributes are left out, WRONG_SHARE of the rest wrong."""
     result: dict[str, str] = {}
     for key, value in product.attributes.items():
         missing, wrong = rng.random() < MISSING_SHARE, rng.random() < WRONG_SHARE

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -76,6 +77,11 @@ def _in_order(
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a process that renders the catalog died; a script that generates a catalog with several"
+                " processes must call it under `if __name__ == '__main__':`"
+            ) from error
         finally:
             for future in pending:
                 future.cancel()

@@ -59,6 +59,11 @@ def symmetric(left: Sequence[Point]) -> list[Point]:
     return [*left, *reversed(flipped(left))]
 
 
+def placed(points: Iterable[Point], centre: Point, scale: float) -> list[Point]:
+    """Points drawn around (0, 0), enlarged and moved to a centre."""
+    return [(centre[0] + x * scale, centre[1] + y * scale) for x, y in points]
+
+
 def ring(
     centre: Point, radius_x: float, radius_y: float, corners: int = 48, turn: float = 0.0
 ) -> list[Point]:
@@ -102,7 +107,7 @@ class Canvas:
         outline: Colour | None = None,
         width: float = 0.7,
     ) -> None:
-        """Fills a polygon with a colour or a picture of the canvas's size; `shade` darkens towards its sides."""
+        """Fills a polygon with a colour or a picture of the canvas's size; `shade` darkens its sides."""
         scaled = self._scaled(points)
         if shade == 0 and not isinstance(paint, Image.Image):
             self.draw.polygon(scaled, fill=paint)

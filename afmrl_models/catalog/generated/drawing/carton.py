@@ -45,7 +45,8 @@ def draw_carton(canvas: Canvas, product: Product) -> None:
     if have["pattern"] == "wave":
         canvas.fill(
             curve(
-                f"M {left} 78 Q {left + half * 0.6} 68 44 76 Q {right - half * 0.5} 84 {right} 74 L {right} 96 L {left} 96"
+                f"M {left} 78 Q {left + half * 0.6} 68 44 76 Q {right - half * 0.5} 84 {right} 74 "
+                f"L {right} 96 L {left} 96"
             ),
             pale,
         )
@@ -100,7 +101,8 @@ def draw_fruit(canvas: Canvas, fruit: str, centre: Point) -> None:
             canvas.ellipse((x, y + 4), 8.4, 7, colour)
             canvas.fill(
                 curve(
-                    f"M {x - 8} {y + 3} Q {x - 3} {y - 4} {x - 3} {y - 9} Q {x} {y - 12} {x + 3} {y - 9} Q {x + 3} {y - 4} {x + 8} {y + 3}"
+                    f"M {x - 8} {y + 3} Q {x - 3} {y - 4} {x - 3} {y - 9} Q {x} {y - 12} {x + 3} {y - 9} "
+                    f"Q {x + 3} {y - 4} {x + 8} {y + 3}"
                 ),
                 colour,
             )
@@ -123,7 +125,8 @@ def draw_fruit(canvas: Canvas, fruit: str, centre: Point) -> None:
     else:
         canvas.fill(
             curve(
-                f"M {x} {y + 11} Q {x - 13} {y} {x - 8} {y - 7} Q {x} {y - 10} {x + 8} {y - 7} Q {x + 13} {y} {x} {y + 11}"
+                f"M {x} {y + 11} Q {x - 13} {y} {x - 8} {y - 7} Q {x} {y - 10} {x + 8} {y - 7} "
+                f"Q {x + 13} {y} {x} {y + 11}"
             ),
             (222, 44, 56),
         )

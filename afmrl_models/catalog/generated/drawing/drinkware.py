@@ -23,8 +23,8 @@ def draw_mug(canvas: Canvas, product: Product) -> None:
         "belly": ("Q {l3} 42 {lo2} 62 Q {l3} 80 {l9} {low}", "Q {r3} 80 {ro2} 62 Q {r3} 42 {r} 26"),
     }[have["shape"]]
     at = {
-        "l": left, "r": right, "low": low, "l9": left + 10, "l3": left + 4, "r3": right - 4, "lo": left - 8, "ro": right + 8,
-        "lo2": left - 3, "ro2": right + 3,
+        "l": left, "r": right, "low": low, "l9": left + 10, "l3": left + 4, "r3": right - 4,
+        "lo": left - 8, "ro": right + 8, "lo2": left - 3, "ro2": right + 3,
     }  # fmt: skip
     bottom = {"straight": 0.0, "tapered": 10.0, "barrel": 4.0, "belly": 10.0}[have["shape"]]
     path = f"M {left} 26 {side[0]} Q {(left + right) / 2} {low + 9} {right - bottom} {low} {side[1]}".format(
@@ -52,7 +52,7 @@ def _mug_handle(canvas: Canvas, style: str, colour: Colour, line: Colour) -> Non
 
 def _bottle_half(shape: str, wide: float) -> list[Point]:
     """Left half of the body, from the neck at a height of 24 units to the bottom."""
-    left = {"slim": 35.0, "wide": 27.0, "shouldered": 30.0, "waisted": 30.0}[shape] - 1.5 * wide
+    left = {"slim": 34.0, "wide": 27.0, "shouldered": 30.0, "waisted": 30.0}[shape] - 1.5 * wide
     middle = {
         "slim": f"M 41 24 Q {left} 26 {left} 36 L {left} 90",
         "wide": f"M 41 24 Q {left} 25 {left} 34 L {left} 90",
@@ -87,9 +87,11 @@ def draw_bottle(canvas: Canvas, product: Product) -> None:
         for y in (84.0, 87.5, 91.0):
             canvas.line([(left + 1, y), (99 - left, y)], darker(body, 0.3), 0.8)
     ink = ink_on(body)
-    canvas.box((left + 3.5, 51, 96.5 - left, 68), body if sum(body) else ink, 2, ink)
-    canvas.text((50, 59.5), have["volume"], 13, ink, widest=90 - 2 * left)
-    mark_on(canvas, have["brand"], (50, 45), 8, body)
+    number, unit = have["volume"].split()
+    canvas.box((left + 2, 50, 98 - left, 73), body, 2, ink)
+    canvas.text((50, 58), number, 14, ink, widest=93 - 2 * left)
+    canvas.text((50, 68), unit, 8, ink)
+    mark_on(canvas, have["brand"], (50, 44), 8, body)
     _cap(canvas, have["closure"], cap)
 
 

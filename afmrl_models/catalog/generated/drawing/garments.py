@@ -67,7 +67,8 @@ def draw_t_shirt(canvas: Canvas, product: Product) -> None:
             canvas.line(_hem(side), trim, 2.6)
     half = _NECK_HALF_WIDTH[have["neckline"]]
     body = curve(
-        f"M {50 - half} {_TOP} L 31 17 Q 35 28 {31 - wide} 40 L {30 - wide} {long} Q 40 {long + 2} 50 {long + 2}"
+        f"M {50 - half} {_TOP} L 31 17 Q 35 28 {31 - wide} 40 L {30 - wide} {long} "
+        f"Q 40 {long + 2} 50 {long + 2}"
     )
     front = neckline(have["neckline"])
     outline = [*symmetric(body), *reversed(front)]
@@ -92,7 +93,8 @@ def draw_shirt(canvas: Canvas, product: Product) -> None:
         canvas.fill(side, surface, shade=0.6, outline=line)
         canvas.line(_hem(side), trim, {"short": 1.2, "rolled": 5.0, "long": 4.0}[have["sleeve"]])
     body = curve(
-        f"M 42 13 L 31 17 Q 34 28 {31 - wide} 42 L {30 - wide} {long - 4} Q {33 - wide} {long + 3} 50 {long + 2}"
+        f"M 42 13 L 31 17 Q 34 28 {31 - wide} 42 L {30 - wide} {long - 4} "
+        f"Q {33 - wide} {long + 3} 50 {long + 2}"
     )
     canvas.fill(symmetric(body), surface, shade=0.75, outline=line)
     canvas.fill(

@@ -1,5 +1,7 @@
 """Handbags from the front."""
 
+from itertools import pairwise
+
 from afmrl_models.catalog.generated.colours import Colour, darker, lighter, rgb
 from afmrl_models.catalog.generated.drawing.canvas import Canvas, Point, curve, symmetric
 from afmrl_models.catalog.generated.drawing.paint import cloth, mark_on
@@ -11,7 +13,8 @@ def _body(shape: str, wide: float, low: float) -> list[Point]:
     return {
         "tote": curve(f"M {17 - wide} 44 L {24 - wide} {low} Q 25 {low + 2} 28 {low + 2} L 50 {low + 2}"),
         "satchel": curve(
-            f"M {23 - wide} 44 Q {15 - wide} 46 {14 - wide} 56 L {13 - wide} {low - 4} Q 13 {low} 20 {low} L 50 {low}"
+            f"M {23 - wide} 44 Q {15 - wide} 46 {14 - wide} 56 L {13 - wide} {low - 4} "
+            f"Q 13 {low} 20 {low} L 50 {low}"
         ),
         "bucket": curve(f"M {30 - wide} 44 L {24 - wide} {low} Q 26 {low + 5} 50 {low + 5}"),
         "half-moon": curve(f"M {12 - wide} 44 Q {9 - wide} {low + 2} 50 {low}"),
@@ -44,7 +47,7 @@ def _handle(canvas: Canvas, style: str, edge: float, colour: Colour, metal: Colo
         canvas.line(arch, dark, 2.8)
     elif style == "chain":
         arch = curve(f"M {left} 46 C {left + 6} 4 {right - 6} 4 {right} 46")
-        for (x, y), (u, v) in zip(arch, arch[1:], strict=False):
+        for (x, y), (u, v) in pairwise(arch):
             canvas.ellipse(((x + u) / 2, (y + v) / 2), 2.5, 2.5, None, darker(metal, 0.45), 1.6)
         for x, y in arch:
             canvas.ellipse((x, y), 2.0, 2.0, metal, darker(metal, 0.3))
@@ -53,7 +56,8 @@ def _handle(canvas: Canvas, style: str, edge: float, colour: Colour, metal: Colo
         for number, top in enumerate(tops):
             inset = 6 + 4 * number
             arch = curve(
-                f"M {left + inset} 46 C {left + inset + 1} {top - 8} {right - inset - 1} {top - 8} {right - inset} 46"
+                f"M {left + inset} 46 "
+                f"C {left + inset + 1} {top - 8} {right - inset - 1} {top - 8} {right - inset} 46"
             )
             canvas.line(arch, darker(dark, 0.5), 5.6)
             canvas.line(arch, dark if number == 0 else colour, 4.2)

@@ -20,7 +20,8 @@ def draw_sneaker(canvas: Canvas, product: Product) -> None:
     line = darker(colour, 0.5)
     canvas.fill(
         curve(
-            f"M {front - 4} {top + 3} L {front} {top - 6} Q {front + 7} {top - 7} {front + 9} {top} L 62 58 L 50 58"
+            f"M {front - 4} {top + 3} L {front} {top - 6} Q {front + 7} {top - 7} {front + 9} {top} "
+            f"L 62 58 L 50 58"
         ),
         darker(colour, 0.25),
         outline=line,

@@ -3,9 +3,13 @@
 from PIL import Image
 
 from afmrl_models.catalog.generated.colours import Colour, blend, darker, lighter, rgb
-from afmrl_models.catalog.generated.drawing.canvas import EDGE, Canvas, Point, curve, flipped, ring
+from afmrl_models.catalog.generated.drawing.canvas import EDGE, Canvas, Point, curve, flipped, placed, ring
 from afmrl_models.catalog.generated.drawing.paint import mark_on
 from afmrl_models.catalog.generated.products import Product
+
+_AVIATOR = "M -1 -0.75 L 0.8 -0.8 Q 1.3 0 0.4 1 Q -0.6 1.3 -1.05 0 L -1 -0.75"
+_CAT_EYE = "M -1.3 -1.1 Q 0 -0.7 0.95 -0.6 Q 1.1 0.8 0 0.8 Q -0.9 0.8 -1.3 -1.1"
+_WAYFARER = "M -1.15 -0.8 L 1.05 -0.65 Q 1 0.85 0 0.85 Q -0.85 0.85 -1.15 -0.8"
 
 
 def _lens(shape: str, grow: float) -> list[Point]:
@@ -16,10 +20,10 @@ def _lens(shape: str, grow: float) -> list[Point]:
         "round": ring((cx, cy), r, r),
         "square": ring((cx, cy), r * 1.32, r * 1.18, 4, 45),
         "hexagonal": ring((cx, cy), r * 1.1, r * 1.08, 6),
-        "aviator": curve(f"M {cx - r} {cy - r * 0.75} L {cx + r * 0.8} {cy - r * 0.8} Q {cx + r * 1.3} {cy} {cx + r * 0.4} {cy + r} Q {cx - r * 0.6} {cy + r * 1.3} {cx - r * 1.05} {cy} L {cx - r} {cy - r * 0.75}"),
-        "cat-eye": curve(f"M {cx - r * 1.3} {cy - r * 1.1} Q {cx} {cy - r * 0.7} {cx + r * 0.95} {cy - r * 0.6} Q {cx + r * 1.1} {cy + r * 0.8} {cx} {cy + r * 0.8} Q {cx - r * 0.9} {cy + r * 0.8} {cx - r * 1.3} {cy - r * 1.1}"),
-        "wayfarer": curve(f"M {cx - r * 1.15} {cy - r * 0.8} L {cx + r * 1.05} {cy - r * 0.65} Q {cx + r} {cy + r * 0.85} {cx} {cy + r * 0.85} Q {cx - r * 0.85} {cy + r * 0.85} {cx - r * 1.15} {cy - r * 0.8}"),
-    }[shape]  # fmt: skip
+        "aviator": placed(curve(_AVIATOR), (cx, cy), r),
+        "cat-eye": placed(curve(_CAT_EYE), (cx, cy), r),
+        "wayfarer": placed(curve(_WAYFARER), (cx, cy), r),
+    }[shape]
 
 
 def _glass(finish: str, lens: Colour) -> Colour | Image.Image:
@@ -46,7 +50,8 @@ def draw_sunglasses(canvas: Canvas, product: Product) -> None:
     top = min(y for _, y in lens)
     outer = min(x for x, _ in lens)
     temple = curve(
-        f"M {outer + 1} {top + 5} Q {outer - 1} {top - 4} {outer + 9} 27 L {outer + 12} 27 Q {outer + 4} {top - 2} {outer + 5} {top + 3}"
+        f"M {outer + 1} {top + 5} Q {outer - 1} {top - 4} {outer + 9} 27 L {outer + 12} 27 "
+        f"Q {outer + 4} {top - 2} {outer + 5} {top + 3}"
     )
     for arm in (temple, flipped(temple)):
         canvas.fill(arm, darker(colour, 0.35), outline=line, width=0.5)

@@ -3,7 +3,7 @@
 import math
 
 from afmrl_models.catalog.generated.colours import Colour, darker, ink_on, lighter, rgb
-from afmrl_models.catalog.generated.drawing.canvas import Canvas, Point, curve, ring, symmetric
+from afmrl_models.catalog.generated.drawing.canvas import Canvas, Point, curve, placed, ring, symmetric
 from afmrl_models.catalog.generated.drawing.paint import mark_on
 from afmrl_models.catalog.generated.products import Product
 
@@ -16,20 +16,12 @@ def _case(shape: str, radius: float) -> list[Point]:
     if shape == "octagonal":
         return ring(_CENTRE, radius * 1.06, radius * 1.06, 8, 22.5)
     if shape == "square":
-        a = radius * 0.92
-        corner = 3.0
-        left, top, low = 50 - a, 50 - a, 50 + a
-        return symmetric(
-            curve(
-                f"M 50 {top} L {left + corner} {top} Q {left} {top} {left} {top + corner} L {left} {low - corner} Q {left} {low} {left + corner} {low} L 50 {low}"
-            )
+        half = curve(
+            "M 0 -0.92 L -0.8 -0.92 Q -0.92 -0.92 -0.92 -0.8 L -0.92 0.8 Q -0.92 0.92 -0.8 0.92 L 0 0.92"
         )
-    wide, high = radius * 0.72, radius * 1.12
-    return symmetric(
-        curve(
-            f"M 50 {50 - high} L {50 - wide} {50 - high} Q {50 - radius * 1.08} 50 {50 - wide} {50 + high} L 50 {50 + high}"
-        )
-    )
+    else:
+        half = curve("M 0 -1.12 L -0.72 -1.12 Q -1.08 0 -0.72 1.12 L 0 1.12")
+    return symmetric(placed(half, _CENTRE, radius))
 
 
 def draw_watch(canvas: Canvas, product: Product) -> None:
@@ -44,7 +36,7 @@ def draw_watch(canvas: Canvas, product: Product) -> None:
     canvas.fill(_case(have["shape"], inner), dial, outline=darker(metal, 0.5))
     ink = ink_on(dial)
     _markers(canvas, have["markers"], inner - 3.6, ink)
-    places = {
+    places: dict[str, list[Point]] = {
         "0": [],
         "1": [(50.0, 60.0)],
         "2": [(40.0, 52.0), (60.0, 52.0)],
@@ -61,7 +53,7 @@ def draw_watch(canvas: Canvas, product: Product) -> None:
 
 def _strap(canvas: Canvas, style: str, colour: Colour, half: float) -> None:
     line = darker(colour, 0.5)
-    body = [(50 - half, 2.0), (50 + half, 2.0), (50 + half + 3, 30.0), (50 + half + 3, 70.0), (50 + half, 98.0), (50 - half, 98.0), (50 - half - 3, 70.0), (50 - half - 3, 30.0)]  # fmt: skip
+    body = symmetric([(50 - half, 2.0), (47 - half, 30.0), (47 - half, 70.0), (50 - half, 98.0)])
     canvas.fill(body, colour, shade=0.7, outline=line, width=0.9)
     if style == "leather":
         for side in (-1, 1):
