@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from afmrl_models.catalog import CatalogError, ImageStore, IngestResult, Reason, ingest, split_products
+from afmrl_models.catalog import (
+    CatalogError,
+    ImageStore,
+    IngestResult,
+    Reason,
+    ingest,
+    open_source,
+    split_products,
+)
 from afmrl_models.catalog.checks import check_images_complete, check_rows_accounted, check_unique_ids
 from afmrl_models.catalog.quarantine import DESCRIPTIONS
 from afmrl_models.catalog.schema import LISTINGS, read_table
@@ -294,3 +303,23 @@ def test_a_real_catalog(name: str, tmp_path: Path) -> None:
     assert products == 0 if columns.product_id is None else products > 3
     split = split_products(listings, SplitsConfig())
     assert set(split["split"]) == {"train", "validation", "test"}
+
+
+def test_jsonl_with_numbers_lone_surrogates_and_nested_attributes(tmp_path: Path) -> None:
+    good = {"listing_id": 1, "product_id": 2.0, "title": "t", "category": None, "image": "good.jpg"}
+    rows = [
+        good | {"attributes": {"colour": "red", "sizes": ["S", "M"], "sold": True, "nothing": None}},
+        good | {"listing_id": "broken \ud800 id"},
+        good | {"listing_id": 2, "title": "\udfff"},
+        good | {"listing_id": 3, "image": "\ud800.jpg"},
+        good | {"listing_id": 4, "attributes": {"colour": "\ud800"}},
+    ]
+    (tmp_path / "good.jpg").write_bytes(photo())
+    (tmp_path / "listings.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    settings = config(tmp_path, attributes=["attributes"])
+    assert len(open_source(settings, tmp_path).digest()) == 64
+    result = ingest(settings, tmp_path / "out", tmp_path)
+    assert result.quarantined == {"undecodable_text": 4}
+    kept = read_table(tmp_path / "out/listings.parquet").iloc[0]
+    assert (kept["listing_id"], kept["product_id"], kept["category"]) == ("1", "2", None)
+    assert kept["attributes"] == {"colour": "red", "sizes": "S, M", "sold": "true"}

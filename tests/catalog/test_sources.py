@@ -61,10 +61,10 @@ def test_parquet_with_bytes_of_photos(tmp_path: Path, kind: object) -> None:
     table = pa.table({"sku": ["a", "b", "c"], "name": ["A", "B", "C"], "photo": images})
     pq.write_table(table, tmp_path / "listings.parquet", row_group_size=2)
     names = {"listing_id": "sku", "title": "name", "image": "photo", "product_id": None, "category": None}
-    source = open_source(config(tmp_path, **names), tmp_path)
+    source = open_source(config(tmp_path, None, None, **names), tmp_path)
     assert [raw.image for raw in source.rows()] == bytes_of
     assert source.count_rows() == 3
-    assert open_source(config(tmp_path, limit=2, **names), tmp_path).count_rows() == 2
+    assert open_source(config(tmp_path, None, 2, **names), tmp_path).count_rows() == 2
 
 
 def test_a_missing_column_is_named_with_the_columns_there_are(tmp_path: Path) -> None:
