@@ -8,9 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 AgclScale = Literal["self", "raw"]
 Modality = Literal["image", "text", "multimodal"]
 PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
-TaskName = Literal[
-    "fine_grained", "coarse_grained", "image_to_multimodal", "image_to_text", "text_to_image"
-]
+TaskName = Literal["fine_grained", "coarse_grained", "image_to_multimodal", "image_to_text", "text_to_image"]
 
 
 class Strict(BaseModel):
@@ -23,13 +21,17 @@ class ColumnMapping(Strict):
     """Which column of the catalog's table holds what."""
 
     listing_id: str = Field("listing_id", description="unique id of the listing")
-    product_id: str | None = Field("product_id", description="listings that share it are one product; null: unknown")
+    product_id: str | None = Field(
+        "product_id", description="listings that share it are one product; null: unknown"
+    )
     title: str = "title"
     description: str | None = None
     category: str | None = Field("category", description="null: the catalog has no categories")
     seller: str | None = None
     image: str = Field("image", description="path under the catalog's root, or the image's bytes (Parquet)")
-    attributes: list[str] = Field(default_factory=list, description="columns with what sellers state; column name = key")
+    attributes: list[str] = Field(
+        default_factory=list, description="columns with what sellers state; column name = key"
+    )
 
 
 class TableSource(Strict):
@@ -53,7 +55,9 @@ class CatalogConfig(Strict):
     """Where listings come from and how they are kept."""
 
     source: Annotated[GeneratedSource | TableSource, Field(discriminator="kind")]
-    image_size: int = Field(56, ge=28, multiple_of=28, description="edge in pixels of the square each photo is fitted into")
+    image_size: int = Field(
+        56, ge=28, multiple_of=28, description="edge in pixels of the square each photo is fitted into"
+    )
     max_title_characters: int = Field(2000, ge=16, description="longer titles are quarantined")
     max_quarantined_share: float = Field(0.2, ge=0, le=1, description="above this share the run stops")
     limit: int | None = Field(None, ge=1, description="read only the first rows: for a quick look")
@@ -64,7 +68,9 @@ class SplitsConfig(Strict):
 
     validation: float = Field(0.1, gt=0, lt=0.5)
     test: float = Field(0.2, gt=0, lt=0.5)
-    query_share: float = Field(0.5, gt=0, lt=1, description="share of a held-out product's listings that are queries")
+    query_share: float = Field(
+        0.5, gt=0, lt=1, description="share of a held-out product's listings that are queries"
+    )
     seed: int = 0
 
 
@@ -80,12 +86,18 @@ class LoraSettings(Strict):
 class BackboneConfig(Strict):
     """A hub id or local directory, or (both null) a small random-weight model built here."""
 
-    pretrained: str | None = Field(None, description="hub id or checkpoint directory; null: build a small one")
+    pretrained: str | None = Field(
+        None, description="hub id or checkpoint directory; null: build a small one"
+    )
     revision: str | None = Field(None, description="commit or tag of the hub model")
-    hidden_size: int = Field(128, ge=32, multiple_of=16, description="small model: width of the language model")
+    hidden_size: int = Field(
+        128, ge=32, multiple_of=16, description="small model: width of the language model"
+    )
     layers: int = Field(3, ge=1, description="small model: layers of the language model")
     vision_layers: int = Field(3, ge=1, description="small model: layers of the vision tower")
-    vocabulary: int = Field(2048, ge=300, description="small model: size of the tokenizer trained on the training split")
+    vocabulary: int = Field(
+        2048, ge=300, description="small model: size of the tokenizer trained on the training split"
+    )
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     lora: LoraSettings | None = None
@@ -93,7 +105,9 @@ class BackboneConfig(Strict):
     @model_validator(mode="after")
     def _lora_needs_pretrained(self) -> Self:
         if self.lora is not None and self.pretrained is None:
-            raise ValueError("lora needs a pretrained backbone: adapters on random weights learn less than full training")
+            raise ValueError(
+                "lora needs a pretrained backbone: adapters on random weights learn less than full training"
+            )
         return self
 
 
@@ -101,7 +115,9 @@ class TeacherConfig(Strict):
     """Who writes the attributes the generator is distilled from."""
 
     kind: Literal["catalog", "openai", "transformers"] = "catalog"
-    model: str | None = Field(None, description="openai: model name at the endpoint; transformers: hub id or directory")
+    model: str | None = Field(
+        None, description="openai: model name at the endpoint; transformers: hub id or directory"
+    )
     base_url: str | None = Field(None, description="openai: for example http://127.0.0.1:8000/v1")
     api_key: str = Field("unset", description="openai: usually ${OPENAI_API_KEY:-unset}")
     concurrency: int = Field(8, ge=1, description="openai: requests under way at once")
@@ -133,13 +149,17 @@ class GenerationConfig(Strict):
 
     batch_size: int = Field(128, ge=1)
     max_new_tokens: int = Field(96, ge=8)
-    chunk_size: int = Field(2048, ge=1, description="listings written to disk at once; a stopped run resumes after them")
+    chunk_size: int = Field(
+        2048, ge=1, description="listings written to disk at once; a stopped run resumes after them"
+    )
 
 
 class AttributesConfig(Strict):
     """Attribute text: its keys, the teacher, the generator's distillation and generation."""
 
-    keys: list[str] = Field(default_factory=list, description="keys asked for in the prompt; empty: those the catalog states")
+    keys: list[str] = Field(
+        default_factory=list, description="keys asked for in the prompt; empty: those the catalog states"
+    )
     teacher: TeacherConfig = Field(default_factory=lambda: TeacherConfig())
     sft: SftConfig = Field(default_factory=lambda: SftConfig())
     generation: GenerationConfig = Field(default_factory=lambda: GenerationConfig())
@@ -148,20 +168,31 @@ class AttributesConfig(Strict):
 class EmbedderTraining(Strict):
     """Contrastive training, shared by the baseline and by AGCL."""
 
-    warmup_steps: int = Field(100, ge=0, description="InfoNCE steps that warm up a random-weight base_embedder")
+    warmup_steps: int = Field(
+        100, ge=0, description="InfoNCE steps that warm up a random-weight base_embedder"
+    )
     steps: int = Field(200, ge=1, description="steps of the baseline, of AGCL and of each further round")
     batch_size: int = Field(128, ge=2, description="pairs a step")
-    mini_batch_size: int = Field(32, ge=1, description="pairs a forward pass (gradient caching)")
+    mini_batch_size: int = Field(32, ge=1, description="pairs a forward pass")
+    gradient_caching: bool = Field(
+        True, description="memory of one mini-batch only; off: a third faster, memory of the whole batch"
+    )
     learning_rate: float = Field(1e-3, gt=0)
-    warmup_share: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    warmup_share: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises"
+    )
     temperature: float = Field(0.05, gt=0)
     pair_kinds: dict[PairKind, float] = Field(
         default_factory=lambda: {"same_product": 0.7, "image_to_text": 0.15, "image_to_multimodal": 0.15},
         description="share of the batches of each kind",
     )
-    attribute_dropout: float = Field(0.5, ge=0, le=1, description="share of training queries without attribute text")
+    attribute_dropout: float = Field(
+        0.5, ge=0, le=1, description="share of training queries without attribute text"
+    )
     gallery_attribute_dropout: float = Field(1.0, ge=0, le=1, description="the same for the gallery side")
-    margin: float = Field(0.1, ge=0, description="AGCL's delta: a candidate above the positive by more is left out")
+    margin: float = Field(
+        0.1, ge=0, description="AGCL's delta: a candidate above the positive by more is left out"
+    )
     bm25_scale: AgclScale = Field("self", description="AGCL's B_ij: raw, or divided by B_ii")
     bm25_k1: float = Field(1.2, ge=0)
     bm25_b: float = Field(0.75, ge=0, le=1)
@@ -180,7 +211,11 @@ class EvaluationConfig(Strict):
 
     tasks: list[TaskName] = Field(
         default_factory=lambda: [
-            "fine_grained", "coarse_grained", "image_to_multimodal", "image_to_text", "text_to_image",
+            "fine_grained",
+            "coarse_grained",
+            "image_to_multimodal",
+            "image_to_text",
+            "text_to_image",
         ],
         min_length=1,
     )
@@ -195,7 +230,8 @@ class RefinementConfig(Strict):
 
     k: int = Field(50, ge=1, description="the reward is Recall@k of the query's true matches")
     gallery: Literal["all", "category"] = Field(
-        "all", description="category: the reward ranks a query among its own category only, a harder task for small k"
+        "all",
+        description="category: the reward ranks a query among its own category only, a harder task for small k",
     )
     invalid_reward: float = Field(-0.1, description="reward of a text that the attribute grammar refuses")
     group_size: int = Field(8, ge=2, description="attribute texts sampled for a query")
@@ -204,11 +240,15 @@ class RefinementConfig(Strict):
     passes: int = Field(1, ge=1, description="updates on the same sampled texts; above 1 the clipping acts")
     steps: int = Field(40, ge=1, description="batches of texts sampled, scored and learned from")
     learning_rate: float = Field(1e-4, gt=0)
-    beta: float = Field(0.04, ge=0, description="weight of the KL term that keeps the policy near the SFT model")
+    beta: float = Field(
+        0.04, ge=0, description="weight of the KL term that keeps the policy near the SFT model"
+    )
     clip: float = Field(0.2, gt=0, description="GRPO's epsilon")
     temperature: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(96, ge=8)
-    cit_share: float = Field(0.3, gt=0, le=1, description="share of the training listings written anew for CIT")
+    cit_share: float = Field(
+        0.3, gt=0, le=1, description="share of the training listings written anew for CIT"
+    )
 
     @model_validator(mode="after")
     def _mini_batches(self) -> Self:
@@ -225,10 +265,15 @@ class ExpectationsConfig(Strict):
     """What Great Expectations demands of product_attributes."""
 
     min_valid_share: float = Field(0.9, ge=0, le=1)
-    min_category_coverage: float = Field(0.5, ge=0, le=1, description="least share of valid texts within each category")
+    min_category_coverage: float = Field(
+        0.5, ge=0, le=1, description="least share of valid texts within each category"
+    )
     max_value_characters: int = Field(80, ge=1)
     allowed_keys: list[str] | None = Field(None, description="null: the keys the teacher uses")
     min_rows: int = Field(1, ge=1)
+    max_unexpected_share: float = Field(
+        0.02, ge=0, le=1, description="share of all pairs that may have a key not allowed, or too long a value"
+    )
 
 
 class ChampionConfig(Strict):
@@ -236,14 +281,18 @@ class ChampionConfig(Strict):
 
     task: TaskName = "fine_grained"
     metric: str = "recall_at_1"
-    max_regression: float = Field(0.01, ge=0, description="the challenger's interval may reach this far below the champion")
+    max_regression: float = Field(
+        0.01, ge=0, description="the challenger's interval may reach this far below the champion"
+    )
 
 
 class IdenticalProductsConfig(Strict):
     """Grouping of listings by similarity."""
 
     neighbours: int = Field(10, ge=1)
-    min_precision: float = Field(0.9, gt=0, le=1, description="the similarity threshold is set on validation to reach it")
+    min_precision: float = Field(
+        0.9, gt=0, le=1, description="the similarity threshold is set on validation to reach it"
+    )
 
 
 class TrackingConfig(Strict):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 from sentence_transformers.util import all_gather, all_gather_with_grad, cos_sim, get_rank
 from torch import Tensor
@@ -118,6 +119,35 @@ class AGCLLoss(CachedMultipleNegativesRankingLoss):
             "bm25_b": self.bm25.b,
             **{name: library[name] for name in kept},
         }
+
+
+class KeptActivations(CachedLossMixin):
+    """Put before one of the library's cached losses, keeps all activations instead of embedding twice.
+
+    The same loss and gradients a third faster, with the memory of a plain loss. Mini-batches remain: each is
+    padded only to its own longest text.
+    """
+
+    uses_gradient_cache = False
+
+    def forward_cached(
+        self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None
+    ) -> Tensor:
+        """The loss with its whole graph, in place of the library's forward pass with a cache."""
+        with_grad = torch.is_grad_enabled()
+        reps = [
+            [rep for rep, _ in self.embed_minibatch_iter(column, with_grad, copy_random_state=False)]
+            for column in sentence_features
+        ]
+        return self.calculate_loss(reps, labels)
+
+
+class UncachedAGCLLoss(KeptActivations, AGCLLoss):
+    """`AGCLLoss` without gradient caching."""
+
+
+class UncachedMultipleNegativesRankingLoss(KeptActivations, CachedMultipleNegativesRankingLoss):
+    """The library's cached InfoNCE without gradient caching."""
 
 
 def product_numbers(products: Sequence[str | None]) -> np.ndarray:

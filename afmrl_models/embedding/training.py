@@ -28,7 +28,12 @@ from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
 from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
-from afmrl_models.embedding.loss import AGCLLoss, product_numbers
+from afmrl_models.embedding.loss import (
+    AGCLLoss,
+    UncachedAGCLLoss,
+    UncachedMultipleNegativesRankingLoss,
+    product_numbers,
+)
 from afmrl_models.embedding.pairs import MODALITIES, PairBatch, plan_batches
 
 logger = logging.getLogger(__name__)
@@ -130,11 +135,14 @@ def _objective(
     loss: LossName, model: SentenceTransformer, rows: "_TrainingListings", config: EmbedderTraining
 ) -> CachedMultipleNegativesRankingLoss:
     if loss == "infonce":
-        return CachedMultipleNegativesRankingLoss(
-            model, scale=1 / config.temperature, mini_batch_size=config.mini_batch_size
+        infonce = (
+            CachedMultipleNegativesRankingLoss
+            if config.gradient_caching
+            else UncachedMultipleNegativesRankingLoss
         )
+        return infonce(model, scale=1 / config.temperature, mini_batch_size=config.mini_batch_size)
     if loss == "agcl":
-        return AGCLLoss(
+        return (AGCLLoss if config.gradient_caching else UncachedAGCLLoss)(
             model,
             BM25(rows.attributes, k1=config.bm25_k1, b=config.bm25_b),
             rows.products,
@@ -181,7 +189,12 @@ class _ListingCollator(SentenceTransformerDataCollator):
     rows: _TrainingListings = field(kw_only=True, repr=False)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        return super().__call__([self._shown(pair) for pair in features])
+        shown = [self._shown(pair) for pair in features]
+        # Texts of like length share a mini-batch; the order within a batch does not matter to the losses.
+        shown.sort(
+            key=lambda pair: -len(pair["anchor"].get("text", "")) - len(pair["positive"].get("text", ""))
+        )
+        return super().__call__(shown)
 
     def _shown(self, pair: dict[str, Any]) -> dict[str, Any]:
         anchor, positive = MODALITIES[pair["kind"]]
