@@ -18,7 +18,8 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     validation, the rest train, at least one product each. So the order of the rows does not matter,
     and in a growing catalog most products stay where they were. A listing without product id is a
     product of its own. Held-out listings of a product are queries up to `query_share` (at least one,
-    and at least one gallery listing); a product with one listing is gallery only. Train has no role.
+    and at least one gallery listing); a product with one listing is gallery only. A listing whose product is
+    unknown can be either, `query_share` of them a query: its category can still be asked for. Train has no role.
 
     Raises CatalogError for fewer than three products or a listing id that comes twice.
     """
@@ -44,7 +45,7 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     role_of: dict[str, str | None] = {}
     for position, product in enumerate(products):
         split = TEST if position < test else VALIDATION if position < test + validation else TRAIN
-        queries = _queries(members[product], config) if split != TRAIN else set()
+        queries = _queries(product[0], members[product], config) if split != TRAIN else set()
         for listing_id in members[product]:
             split_of[listing_id] = split
             role_of[listing_id] = None if split == TRAIN else QUERY if listing_id in queries else GALLERY
@@ -57,7 +58,10 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     )
 
 
-def _queries(listing_ids: list[str], config: SplitsConfig) -> set[str]:
+def _queries(kind: str, listing_ids: list[str], config: SplitsConfig) -> set[str]:
+    if kind == "listing":
+        share = int.from_bytes(_hash(config.seed, "role", listing_ids[0])[:8]) / 2**64
+        return set(listing_ids) if share < config.query_share else set()
     if len(listing_ids) == 1:
         return set()
     count = min(max(round(config.query_share * len(listing_ids)), 1), len(listing_ids) - 1)

@@ -24,6 +24,7 @@ from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from PIL import Image
 
 PARAMETER_CHARACTERS = 1000
 DIGEST_CHARACTERS = 36
@@ -114,6 +115,10 @@ class RunHandle:
 
     def log_image(self, image: Image.Image, artifact_file: str) -> None:
         """Log a picture under a name such as `contact_sheet.png`."""
+        self.tracking.client.log_image(self.run_id, image, artifact_file)
+
+    def log_image(self, image: Image.Image, artifact_file: str) -> None:
+        """Log a picture under a name such as `queries.png`."""
         self.tracking.client.log_image(self.run_id, image, artifact_file)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:

@@ -28,6 +28,10 @@ class ProductIndex:
     ids: list[str]
     model_version: str
 
+    def vectors(self) -> np.ndarray:
+        """The indexed vectors (N, D) float32, row i of listing ids[i]."""
+        return np.asarray(self.index.reconstruct_n(0, len(self.ids)), dtype=np.float32)
+
     def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
         """The k best (listing id, inner product) of each query (Q, D), best first, as faiss orders them.
 
@@ -84,3 +88,23 @@ def load_index(directory: Path) -> ProductIndex:
             f"{_ABOUT} says {about['listings']}"
         )
     return ProductIndex(index, ids, about["model_version"])
+
+
+def check_vectors(index: ProductIndex, listing_ids: Sequence[str]) -> dict[str, bool | int]:
+    """Whether the index holds one finite unit vector for each of these listings, and what is wrong if not.
+
+    Keys: sound (never for an empty catalog); vectors and listings (how many); not_finite; not_unit_length (off by over 0.001);
+    missing_listings; unknown_listings.
+    """
+    vectors = index.vectors()
+    finite = np.isfinite(vectors).all(axis=1)
+    lengths = np.linalg.norm(vectors[finite], axis=1)
+    indexed, wanted = set(index.ids), set(listing_ids)
+    problems = {
+        "not_finite": int((~finite).sum()),
+        "not_unit_length": int((np.abs(lengths - 1) > 1e-3).sum()),
+        "missing_listings": len(wanted - indexed),
+        "unknown_listings": len(indexed - wanted),
+    }
+    sound = bool(wanted) and not any(problems.values()) and len(index.ids) == len(listing_ids) == len(indexed)
+    return {"sound": sound, "vectors": len(vectors), "listings": len(listing_ids), **problems}

@@ -65,11 +65,13 @@ def test_queries_of_a_held_out_product(offers: int, share: float, queries: int) 
 
 def test_a_catalog_without_product_ids_is_split_by_listing() -> None:
     listings = pd.DataFrame(
-        {"listing_id": [f"l{i}" for i in range(10)], "product_id": [None] * 10}, dtype=object
+        {"listing_id": [f"l{i}" for i in range(400)], "product_id": [None] * 400}, dtype=object
     )
-    splits = split_products(listings, SplitsConfig())
-    assert splits["split"].value_counts().to_dict() == {"train": 7, "test": 2, "validation": 1}
-    assert set(splits.loc[splits["split"] != "train", "role"]) == {"gallery"}
+    splits = split_products(listings, SplitsConfig(query_share=0.25))
+    assert splits["split"].value_counts().to_dict() == {"train": 280, "test": 80, "validation": 40}
+    # Their categories can still be asked for, so some are queries.
+    assert 15 <= (splits["role"] == "query").sum() <= 45
+    assert check_queries_answerable(listings, splits).passed
 
 
 def test_a_listing_id_that_equals_a_product_id_is_another_product() -> None:

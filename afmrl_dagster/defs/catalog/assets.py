@@ -20,7 +20,7 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     from afmrl_models.catalog.sources import open_source
 
     config = pipeline.profile().catalog
-    source = open_source(config, pipeline.directory(RAW_CATALOG))
+    source = open_source(config, pipeline.directory(RAW_CATALOG), progress=True)
     digest = source.digest()
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
@@ -49,7 +49,7 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     from afmrl_models.catalog.schema import read_table
 
     with pipeline.replacing(LISTINGS) as out:
-        result = ingest(pipeline.profile().catalog, out, pipeline.directory(RAW_CATALOG))
+        result = ingest(pipeline.profile().catalog, out, pipeline.directory(RAW_CATALOG), progress=True)
     tables = Tables(pipeline)
     sample = tables.listings.sample(min(24, len(tables.listings)), random_state=0)
     quarantine = read_table(pipeline.directory(LISTINGS) / "quarantine.parquet")

@@ -44,7 +44,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
         import pandas as pd
 
         from afmrl_models.embedding.embedder import load_embedder
-        from afmrl_models.retrieval.contact_sheet import contact_sheet
+        from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
         from afmrl_models.retrieval.evaluation import evaluate_embedder
 
         profile, tables = pipeline.profile(), Tables(pipeline)
@@ -83,8 +83,10 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                         context="evaluation",
                     )
                     run.log_metrics(evaluation.metrics, model_id=version.model_id, dataset=dataset)
-                    sheet = contact_sheet(evaluation, tables.listings, tables.images)
-                    run.log_image(sheet, "best_and_worst_queries.png")
+                    if not evaluation.per_query.empty:
+                        sheet = contact_sheet(sheet_rows(evaluation, tables.listings), tables.images)
+                        run.log_image(sheet, "best_and_worst_queries.png")
+                        links[f"queries_{row.name}"] = metadata.picture(sheet, f"best and worst queries of {row.name}")
                 shown[row.name] = evaluation.metrics
                 links[f"mlflow_run_{row.name}"] = metadata.mlflow_link(run)
                 links[f"queries_{row.name}"] = metadata.picture(
