@@ -49,21 +49,25 @@ class SheetRow:
 def sheet_rows(
     evaluation: Evaluation,
     listings: pd.DataFrame,
-    task: TaskName = "fine_grained",
+    task: TaskName | None = None,
     *,
     best: int = 4,
     worst: int = 8,
     top: int = 5,
 ) -> list[SheetRow]:
-    """The worst queries, then the best ones of a task, each with its `top` results.
+    """The worst queries, then the best ones of a task (null: the first evaluated), with their `top` results.
 
     A query is as good as its reciprocal rank. Among equals, the score decides: a wrong first result with a
     high score is worse, a right one with a high score better; then the query id. No query is in both parts.
     Raises ValueError when the task was not evaluated.
     """
+    if task is None and not evaluation.per_query.empty:
+        task = evaluation.per_query["task"].iloc[0]
     scores = evaluation.per_query[evaluation.per_query["task"] == task]
     ranked = evaluation.ranked[evaluation.ranked["task"] == task]
     if scores.empty:
+        if task is None:
+            raise ValueError(f"no task was evaluated: {evaluation.left_out}")
         raise ValueError(f"{task} has no queries: {evaluation.left_out.get(task, 'it was not evaluated')}")
     names = [str(name) for name in scores.columns]
     deepest = max(int(name.removeprefix("mrr_at_")) for name in names if name.startswith("mrr_at_"))
@@ -97,7 +101,24 @@ def sheet_rows(
     ]
 
 
-def contact_sheet(rows: Sequence[SheetRow], photos: Photos, *, cell: int = 128) -> Image.Image:
+def contact_sheet(
+    evaluation: Evaluation,
+    listings: pd.DataFrame,
+    photos: Photos,
+    task: TaskName | None = None,
+    *,
+    best: int = 4,
+    worst: int = 8,
+    top: int = 5,
+    cell: int = 128,
+) -> Image.Image:
+    """The queries of `sheet_rows` in one RGB picture; see `draw_sheet`."""
+    return draw_sheet(
+        sheet_rows(evaluation, listings, task, best=best, worst=worst, top=top), photos, cell=cell
+    )
+
+
+def draw_sheet(rows: Sequence[SheetRow], photos: Photos, *, cell: int = 128) -> Image.Image:
     """One RGB picture, a row a query: its photo (grey frame), then its results (green right, red wrong).
 
     cell: edge of a photo in pixels. Letters that Pillow's own font lacks (Chinese, Thai, ...) are drawn as
@@ -136,9 +157,18 @@ def contact_sheet(rows: Sequence[SheetRow], photos: Photos, *, cell: int = 128) 
 
 
 def contact_sheet_html(
-    rows: Sequence[SheetRow], photos: Photos, title: str = "Best and worst queries"
+    evaluation: Evaluation,
+    listings: pd.DataFrame,
+    photos: Photos,
+    task: TaskName | None = None,
+    *,
+    title: str = "Best and worst queries",
+    best: int = 4,
+    worst: int = 8,
+    top: int = 5,
 ) -> str:
     """The same as one HTML page that needs no other file; titles are escaped, photos are inside."""
+    rows = sheet_rows(evaluation, listings, task, best=best, worst=worst, top=top)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("afmrl_models.retrieval", package_path=""),
         autoescape=True,

@@ -98,6 +98,7 @@ def evaluate_embedder(
     seed: int,
     encode: Encode | None = None,
     device: str | None = None,
+    progress: bool = False,
 ) -> Evaluation:
     """Run the configured tasks and the downstream measures on one split's queries and gallery.
 
@@ -111,7 +112,8 @@ def evaluate_embedder(
     if encode is None:
         if model is None or images is None:
             raise ValueError("evaluate_embedder needs a model and images, or an encode function")
-        encode = _model_encoder(model, images, config.batch_size)
+        encode = _model_encoder(model, images, config.batch_size, progress)
+        device = device or str(model.device)
     sides = {role: _side(listings, splits, split, role) for role in ("query", "gallery")}
     attributes = {"query": query_attributes, "gallery": gallery_attributes}
     vectors: dict[tuple[str, Modality], np.ndarray] = {}
@@ -174,13 +176,15 @@ def evaluate_embedder(
     )
 
 
-def _model_encoder(model: "SentenceTransformer", images: "ImageStore", batch_size: int) -> Encode:
+def _model_encoder(
+    model: "SentenceTransformer", images: "ImageStore", batch_size: int, progress: bool
+) -> Encode:
     from afmrl_models.embedding.embedder import encode_listings
 
     def encode(
         listings: pd.DataFrame, modality: Modality, attributes: Mapping[str, str] | None
     ) -> np.ndarray:
-        return encode_listings(model, listings, images, modality, attributes, batch_size)
+        return encode_listings(model, listings, images, modality, attributes, batch_size, progress)
 
     return encode
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from afmrl_models.retrieval.metrics import evaluate
+from afmrl_models.retrieval.metrics import check_ks, evaluate
 from afmrl_models.retrieval.search import SearchError, checked_vectors, search
 from afmrl_models.retrieval.tasks import Others
 
@@ -33,8 +33,9 @@ def evaluate_files(
     relevant when it shares a label with the query. A listing never retrieves itself. Ids: text files with
     one listing id a line. Without either, the rows of `labels` say whose vectors these are: both matrices
     hold its listings in its order, or the first Q rows are the queries and the remaining G the gallery.
-    Raises EvaluationFileError.
+    Raises EvaluationFileError, and MetricsError for ks that mean nothing.
     """
+    check_ks(ks)
     queries, documents = _matrix(query), _matrix(gallery)
     if queries.shape[1] != documents.shape[1]:
         raise EvaluationFileError(

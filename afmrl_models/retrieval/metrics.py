@@ -45,8 +45,7 @@ def per_query(
     Raises MetricsError for a k below 1 or given twice, for a gallery id that occurs twice in one list, and
     for a query with relevant items but no ranked list (left out silently, it would flatter the mean).
     """
-    if not ks or any(k < 1 for k in ks) or len(set(ks)) != len(ks):
-        raise MetricsError(f"ks must be different numbers from 1 up, got {list(ks)}")
+    check_ks(ks)
     unranked = next((query for query, items in relevant.items() if len(items) and query not in ranked), None)
     if unranked is not None:
         raise MetricsError(f"query {unranked!r} has relevant items but no ranked list")
@@ -65,6 +64,12 @@ def per_query(
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
     frame.index = pd.Index(list(rows), dtype=object, name="query_id")
     return frame
+
+
+def check_ks(ks: Sequence[int]) -> None:
+    """MetricsError unless ks are different whole numbers from 1 up, at least one."""
+    if not ks or any(k < 1 for k in ks) or len(set(ks)) != len(ks):
+        raise MetricsError(f"ks must be different numbers from 1 up, got {list(ks)}")
 
 
 def _query_metrics(hits: Sequence[bool], relevant: int, ks: Sequence[int]) -> dict[str, float]:

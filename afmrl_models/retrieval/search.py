@@ -18,6 +18,7 @@ Backend = Literal["faiss", "torch"]
 # Candidates fetched beyond k, so that ties at the k-th place seldom need a second look.
 _SLACK = 16
 _BLOCK_BYTES = 64 << 20
+_GPU_BLOCK_BYTES = 1 << 30
 
 
 class SearchError(ValueError):
@@ -104,8 +105,7 @@ class Gallery:
         if not wanted:
             return Neighbours(positions, scores)
         if block is None:
-            per_query = max(len(self) * 4 if self.backend == "torch" else 0, 24 * wanted * queries.shape[1])
-            block = max(1, min(4096, _BLOCK_BYTES * (16 if self.backend == "torch" else 1) // per_query))
+            block = self._queries_at_once()
         for start in range(0, len(queries), block):
             rows = slice(start, start + block)
             found = self._best(queries[rows], wanted, excluded[rows])
@@ -123,6 +123,12 @@ class Gallery:
         if exclude is not None:
             rows |= {self.row_of[other] for other in exclude.get(query_id, ()) if other in self.row_of}
         return rows
+
+    def _queries_at_once(self) -> int:
+        if self.backend == "faiss":
+            return 4096  # faiss cuts its own blocks; the float64 scores are cut in `_exact_scores`
+        budget = _BLOCK_BYTES if self._tensor.device.type == "cpu" else _GPU_BLOCK_BYTES
+        return max(1, min(4096, budget // (4 * len(self))))
 
     def _best(
         self, queries: np.ndarray, wanted: int, excluded: Sequence[set[int]], slack: int = _SLACK

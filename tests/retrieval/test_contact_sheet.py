@@ -13,6 +13,7 @@ from afmrl_models.retrieval.contact_sheet import (
     WRONG,
     contact_sheet,
     contact_sheet_html,
+    draw_sheet,
     sheet_rows,
 )
 from afmrl_models.retrieval.evaluation import Evaluation
@@ -84,7 +85,7 @@ def test_few_queries_are_shown_once() -> None:
 def test_picture_frames_results_right_and_wrong() -> None:
     rows = sheet_rows(*evaluation([1, 0, 2]), worst=2, best=1)
     photos = Photos()
-    sheet = contact_sheet(rows, photos, cell=64)
+    sheet = draw_sheet(rows, photos, cell=64)
     assert len(photos.asked) == 3 * 6
     pixels = np.asarray(sheet)
     frame = 2 * 4 * (64 + 64 + 8)  # a frame of 4 pixels around a photo of 64
@@ -93,12 +94,13 @@ def test_picture_frames_results_right_and_wrong() -> None:
         assert count * frame <= area < count * frame * 1.5, "the captions have the frame's colour"
     assert (pixels == (10, 20, 30)).all(axis=2).sum() == 18 * 64 * 64
     with pytest.raises(ValueError, match="at least one query"):
-        contact_sheet([], photos)
+        draw_sheet([], photos)
+    whole = contact_sheet(*evaluation([1, 0, 2]), photos, worst=2, best=1, cell=64)
+    assert np.array_equal(np.asarray(whole), pixels)
 
 
 def test_page_is_self_contained_and_escaped() -> None:
-    rows = sheet_rows(*evaluation([1, 0, 2]))
-    page = contact_sheet_html(rows, Photos(), "Fine-grained <test>")
+    page = contact_sheet_html(*evaluation([1, 0, 2]), Photos(), title="Fine-grained <test>")
     assert "<script" not in page and "&lt;script&gt;" in page and "红色 連衣裙" in page
     assert "<title>Fine-grained &lt;test&gt;</title>" in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -111,3 +113,7 @@ def test_a_task_that_was_left_out_says_why() -> None:
         sheet_rows(*evaluation([1]), "text_to_image")
     with pytest.raises(ValueError, match="image_to_text has no queries: it was not evaluated"):
         sheet_rows(*evaluation([1]), "image_to_text")
+    nothing, listings = evaluation([1])
+    nothing = Evaluation({}, {}, nothing.per_query[:0], nothing.ranked[:0], nothing.left_out)
+    with pytest.raises(ValueError, match="no task was evaluated"):
+        sheet_rows(nothing, listings)

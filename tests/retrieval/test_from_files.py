@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from afmrl_models.retrieval.from_files import EvaluationFileError, evaluate_files
+from afmrl_models.retrieval.metrics import MetricsError
 
 
 @pytest.fixture
@@ -151,3 +152,9 @@ def test_ids_that_are_unclear_are_asked_for(files) -> None:
     pd.DataFrame({"listing_id": ["a"], "label": ["b"]}).to_parquet(files["labels"])
     with pytest.raises(EvaluationFileError, match=r"8 rows, .* has 12, .* has 1: which row"):
         evaluate_files(files["query"], files["gallery"], files["labels"])
+
+
+@pytest.mark.parametrize("ks", [(), (0,), (5, 5)])
+def test_cut_offs_that_mean_nothing_are_refused(files, ks) -> None:
+    with pytest.raises(MetricsError, match="ks must be"):
+        evaluate_files(**files, ks=ks)

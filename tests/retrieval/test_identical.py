@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from afmrl_models.retrieval.identical import calibrate_threshold, group_identical
-from afmrl_models.retrieval.index import IndexFileError, build_index, load_index
+from afmrl_models.retrieval.index import IndexFileError, ProductIndex, build_index, check_vectors, load_index
 from afmrl_models.retrieval.search import SearchError
 
 
@@ -110,6 +110,8 @@ def test_index_saved_and_loaded(tmp_path) -> None:
     expected = np.argsort(-(vectors[:4] @ vectors.T), axis=1)[:, :3]
     assert [[i for i, _ in row] for row in found] == [[ids[j] for j in row] for row in expected]
     assert len(loaded.search(vectors[:1], 10_000)[0]) == len(ids)
+    np.testing.assert_array_equal(loaded.vectors(), vectors)
+    assert check_vectors(loaded, ids)["sound"]
     with pytest.raises(SearchError, match="3 dimensions, the index has 8"):
         loaded.search(vectors[:1, :3], 1)
 
@@ -128,3 +130,22 @@ def test_index_refuses_what_it_could_not_read_back(tmp_path) -> None:
     (tmp_path / "index" / "index.json").unlink()
     with pytest.raises(IndexFileError, match=r"index\.json is missing"):
         load_index(tmp_path / "index")
+
+
+def test_unsound_vectors_are_counted(tmp_path) -> None:
+    vectors, _ = offers(9)
+    ids = [f"l{i}" for i in range(len(vectors))]
+    long = vectors.copy()
+    long[:3] *= 1.1
+    index = build_index(long, ids, "v", tmp_path / "index")
+    assert check_vectors(index, ids) == {
+        "sound": False, "vectors": len(ids), "listings": len(ids), "not_finite": 0, "not_unit_length": 3,
+        "missing_listings": 0, "unknown_listings": 0,
+    }  # fmt: skip
+    index = build_index(vectors, ids, "v", tmp_path / "index")
+    observed = check_vectors(index, [*ids[1:], "new", "newer"])
+    assert (observed["missing_listings"], observed["unknown_listings"], observed["sound"]) == (2, 1, False)
+    assert not check_vectors(index, [*ids, ids[0]])["sound"]
+    broken = faiss.IndexFlatIP(8)
+    broken.add(np.full((1, 8), np.nan, dtype=np.float32))
+    assert check_vectors(ProductIndex(broken, ["a"], "v"), ["a"])["not_finite"] == 1
