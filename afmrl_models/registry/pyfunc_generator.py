@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -21,7 +22,9 @@ class Generator(PythonModel):
         """Load the model directory that was packaged with the version."""
         directory = Path(context.artifacts["model"])
         self.settings = read_settings(directory)
-        self.generator = AttributeGenerator.load(directory, pick_device("auto"), self.settings["dtype"])
+        self.generator = AttributeGenerator.load(
+            directory, pick_device("auto"), getattr(torch, self.settings["dtype"])
+        )
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

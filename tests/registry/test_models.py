@@ -5,14 +5,16 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig
 
-from afmrl_models.backbones.small import build_embedder
+from afmrl_models.attributes.generator import AttributeGenerator
+from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.catalog.decoding import decode
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
-from afmrl_models.config import BackboneConfig
+from afmrl_models.config import BackboneConfig, GenerationConfig
 from afmrl_models.embedding.embedder import encode_listings, load_embedder, new_embedder, save_embedder
 from afmrl_models.registry.models import (
     ModelVersion,
@@ -20,6 +22,7 @@ from afmrl_models.registry.models import (
     get_alias,
     local_directory,
     log_embedder,
+    log_generator,
     set_alias,
 )
 from afmrl_models.registry.packaging import package
@@ -110,6 +113,26 @@ def test_a_champion_returns_the_vectors_of_the_directory_it_was_made_from(
     np.testing.assert_allclose(without_attributes, titles, atol=1e-5)
     with pytest.raises(Exception, match=r"row 0: the photo '/no/such.jpg'"):
         served.predict(frame.assign(image_path="/no/such.jpg"))
+
+
+def test_a_generator_writes_the_same_texts_when_loaded_back(
+    tracking: Tracking, listings: pd.DataFrame, images: ImageStore, tmp_path: Path
+) -> None:
+    config = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=300)
+    directory = build_generator(config, ["shirt red", "colour: red; sleeve: long"], SIZE, tmp_path / "g", 0)
+    generation = GenerationConfig(batch_size=2, max_new_tokens=8)
+    with tracking.run("generator", tags={}) as run:
+        version = log_generator(
+            run, directory, "small", image_size=SIZE, keys=["colour"], generation=generation
+        )
+    expected = AttributeGenerator.load(directory, "cpu", torch.float32).generate(
+        listings, images, ["colour"], generation
+    )
+    assert (version.name, version.version) == ("small-generator", 1)
+    served = mlflow.pyfunc.load_model(version.uri)
+    assert served.predict(listings[["image_path", "title"]]) == expected
+    kept = AttributeGenerator.load(local_directory(tracking, version.uri), "cpu", torch.float32)
+    assert kept.generate(listings, images, ["colour"], generation) == expected
 
 
 def test_a_version_holds_safetensors_code_and_requirements_and_no_pickle(

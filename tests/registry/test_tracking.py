@@ -14,9 +14,9 @@ from transformers import Trainer, TrainingArguments
 from afmrl_models.registry.tracking import PARAMETER_CHARACTERS, Tracking, TrackingError, flatten
 
 
-@pytest.fixture
-def tracking(tmp_path: Path) -> Tracking:
-    return Tracking(None, tmp_path / "home", "small")
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    return Tracking(None, tmp_path_factory.mktemp("home"), "small")
 
 
 class OnePhoto:
@@ -136,6 +136,7 @@ def test_a_store_that_cannot_be_used_is_named_within_seconds(tmp_path: Path) -> 
 
 
 def test_a_deleted_experiment_is_named(tracking: Tracking) -> None:
-    tracking.client.delete_experiment(tracking.experiment_id())
-    with pytest.raises(TrackingError, match="'small' was deleted"):
-        tracking.experiment_id()
+    deleted = Tracking(None, tracking.home, "deleted")
+    deleted.client.delete_experiment(deleted.experiment_id())
+    with pytest.raises(TrackingError, match="'deleted' was deleted"):
+        deleted.experiment_id()
