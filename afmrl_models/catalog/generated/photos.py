@@ -4,6 +4,7 @@ import io
 import math
 import random
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from afmrl_models.catalog.generated.colours import darker
@@ -85,10 +86,7 @@ def _badge(photo: Image.Image, rng: random.Random) -> None:
 def _light(seller: Seller, rng: random.Random) -> list[int]:
     """One lookup table a channel for brightness, contrast and colour cast."""
     brightness = seller.brightness * rng.uniform(0.93, 1.07)
-    table: list[int] = []
-    for cast in seller.cast:
-        gain = brightness * cast * rng.uniform(0.97, 1.03)
-        table += [
-            max(0, min(255, round((128 + (value - 128) * seller.contrast) * gain))) for value in range(256)
-        ]
+    centred = (np.arange(256) - 128) * seller.contrast + 128
+    gains = [brightness * cast * rng.uniform(0.97, 1.03) for cast in seller.cast]
+    table: list[int] = np.clip(np.rint(np.outer(gains, centred)), 0, 255).astype(int).ravel().tolist()
     return table
