@@ -49,7 +49,7 @@ def case(queries, candidates, seed=0):
 def test_equals_the_loop(bm25_scale, margin, shape, with_same):
     similarity, bm25, same = case(*shape)
     same = same if with_same else None
-    settings = dict(temperature=0.05, margin=margin, same_product=same, bm25_scale=bm25_scale)
+    settings = {"temperature": 0.05, "margin": margin, "same_product": same, "bm25_scale": bm25_scale}
     expected = loop_loss(similarity, bm25, 0.05, margin, same, bm25_scale)
     assert agcl_loss(similarity, bm25, **settings).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
     assert agcl_loss(similarity.float(), bm25, **settings).item() == pytest.approx(
@@ -130,7 +130,7 @@ def test_a_similarity_that_is_not_a_number_is_not_hidden():
 
 def test_blocks_of_queries_give_the_whole_batch():
     similarity, bm25, same = case(7, 16)
-    settings = dict(temperature=0.1, margin=0.1, bm25_scale="self")
+    settings = {"temperature": 0.1, "margin": 0.1, "bm25_scale": "self"}
     whole = agcl_loss(similarity, bm25, same_product=same, **settings)
     blocks = [
         agcl_losses(similarity[rows], bm25[rows], rows, same_product=same[rows], **settings)
@@ -142,20 +142,19 @@ def test_blocks_of_queries_give_the_whole_batch():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(temperature=0.0), "temperature"),
-        (dict(margin=-0.1), "margin"),
-        (dict(margin=math.nan), "margin"),
-        (dict(bm25_scale="other"), "bm25_scale"),
-        (dict(bm25=torch.zeros(2, 2)), "bm25 is"),
-        (dict(same_product=torch.zeros(3, 2, dtype=torch.bool)), "same_product is"),
-        (dict(similarity=torch.zeros(3, 2)), "Q <= D"),
-        (dict(similarity=torch.zeros(0, 2)), "Q <= D"),
-        (dict(similarity=torch.zeros(2, 3, dtype=torch.int64)), "floating point"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"margin": -0.1}, "margin"),
+        ({"margin": math.nan}, "margin"),
+        ({"bm25_scale": "other"}, "bm25_scale"),
+        ({"bm25": torch.zeros(2, 2)}, "bm25 is"),
+        ({"same_product": torch.zeros(3, 2, dtype=torch.bool)}, "same_product is"),
+        ({"similarity": torch.zeros(3, 2)}, "Q <= D"),
+        ({"similarity": torch.zeros(0, 2)}, "Q <= D"),
+        ({"similarity": torch.zeros(2, 3, dtype=torch.int64)}, "floating point"),
     ],
 )
 def test_refuses_what_has_no_meaning(change, message):
-    arguments = (
-        dict(similarity=torch.zeros(2, 3), bm25=torch.zeros(2, 3), temperature=0.1, margin=0.1) | change
-    )
+    matrices = {"similarity": torch.zeros(2, 3), "bm25": torch.zeros(2, 3)}
+    arguments = matrices | {"temperature": 0.1, "margin": 0.1} | change
     with pytest.raises(ValueError, match=message):
         agcl_loss(arguments.pop("similarity"), arguments.pop("bm25"), **arguments)
