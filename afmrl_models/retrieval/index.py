@@ -93,8 +93,8 @@ def load_index(directory: Path) -> ProductIndex:
 def check_vectors(index: ProductIndex, listing_ids: Sequence[str]) -> dict[str, bool | int]:
     """Whether the index holds one finite unit vector for each of these listings, and what is wrong if not.
 
-    Keys: sound (never for an empty catalog); vectors and listings (how many); not_finite; not_unit_length (off by over 0.001);
-    missing_listings; unknown_listings.
+    Keys: sound (never for an empty catalog); vectors and listings (how many); not_finite; not_unit_length
+    (off by over 0.001); missing_listings; unknown_listings.
     """
     vectors = index.vectors()
     finite = np.isfinite(vectors).all(axis=1)
