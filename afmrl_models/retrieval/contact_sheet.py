@@ -101,24 +101,7 @@ def sheet_rows(
     ]
 
 
-def contact_sheet(
-    evaluation: Evaluation,
-    listings: pd.DataFrame,
-    photos: Photos,
-    task: TaskName | None = None,
-    *,
-    best: int = 4,
-    worst: int = 8,
-    top: int = 5,
-    cell: int = 128,
-) -> Image.Image:
-    """The queries of `sheet_rows` in one RGB picture; see `draw_sheet`."""
-    return draw_sheet(
-        sheet_rows(evaluation, listings, task, best=best, worst=worst, top=top), photos, cell=cell
-    )
-
-
-def draw_sheet(rows: Sequence[SheetRow], photos: Photos, *, cell: int = 128) -> Image.Image:
+def contact_sheet(rows: Sequence[SheetRow], photos: Photos, *, cell: int = 128) -> Image.Image:
     """One RGB picture, a row a query: its photo (grey frame), then its results (green right, red wrong).
 
     cell: edge of a photo in pixels. Letters that Pillow's own font lacks (Chinese, Thai, ...) are drawn as
@@ -157,18 +140,9 @@ def draw_sheet(rows: Sequence[SheetRow], photos: Photos, *, cell: int = 128) -> 
 
 
 def contact_sheet_html(
-    evaluation: Evaluation,
-    listings: pd.DataFrame,
-    photos: Photos,
-    task: TaskName | None = None,
-    *,
-    title: str = "Best and worst queries",
-    best: int = 4,
-    worst: int = 8,
-    top: int = 5,
+    rows: Sequence[SheetRow], photos: Photos, title: str = "Best and worst queries"
 ) -> str:
     """The same as one HTML page that needs no other file; titles are escaped, photos are inside."""
-    rows = sheet_rows(evaluation, listings, task, best=best, worst=worst, top=top)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("afmrl_models.retrieval", package_path=""),
         autoescape=True,

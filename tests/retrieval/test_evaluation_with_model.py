@@ -7,7 +7,7 @@ from afmrl_models.backbones.small import build_embedder
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
 from afmrl_models.config.profile import BackboneConfig, EvaluationConfig
 from afmrl_models.embedding.embedder import encode_listings, new_embedder
-from afmrl_models.retrieval.contact_sheet import contact_sheet
+from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
 from afmrl_models.retrieval.evaluation import evaluate_embedder
 
 
@@ -42,4 +42,4 @@ def test_a_model_is_evaluated_on_its_own_vectors(tmp_path) -> None:
     ]
     assert evaluation.metrics["text_to_image/recall_at_1"] == np.mean(hits)
     assert evaluation.metrics["fine_grained/queries"] == 6
-    assert contact_sheet(evaluation, listings, images, worst=3, best=3).size[0] > 500
+    assert contact_sheet(sheet_rows(evaluation, listings, worst=3, best=3), images).size[0] > 500
