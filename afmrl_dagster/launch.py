@@ -62,10 +62,16 @@ def _reason(event: dg.DagsterEvent) -> str:
     cause = error
     while cause.cause is not None:
         cause = cause.cause
-    names_its_cure = cause.cls_name is not None and (
-        cause.cls_name.endswith("Error") and "afmrl_models" in str(cause.stack[-1:])
-    )
-    return cause.message.strip() if names_its_cure or cause.cls_name == "Failure" else error.to_string()
+    return cause.message.strip() if _is_users(cause.cls_name) else error.to_string()
+
+
+def _is_users(name: str | None) -> bool:
+    """Whether an error class of this name is one that a user can mend."""
+
+    def names(kind: type[BaseException]) -> set[str]:
+        return {kind.__name__}.union(*map(names, kind.__subclasses__()))
+
+    return name in names(UserError) | {dg.Failure.__name__}
 
 
 def _show_ablation(home: Path, config: Path) -> None:

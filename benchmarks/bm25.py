@@ -5,10 +5,10 @@
 Per batch, both sides get the document numbers of the batch and give the full matrix of scores. Ours does all
 of its work per batch: picking rows, renumbering terms, the product. rank_bm25 is asked in the way that is
 cheapest for it: split terms, and an index that holds the batch's documents alone, made outside the clock with
-the catalog's statistics (with the whole catalog in its index, it is several times slower). The two are checked
-to agree: rank_bm25's IDF is replaced by Lucene's, and its factor k1 + 1 divided away. Building the index over
-the catalog is timed apart. Times are the processor's, so that a busy machine does not blur them; both sides use
-one thread.
+the catalog's statistics (with the whole catalog in its index, it is several times slower). The two are
+checked to agree: rank_bm25's IDF is replaced by Lucene's, and its factor k1 + 1 divided away. Building the
+index over the catalog is timed apart. Times are the processor's, so that a busy machine does not blur them;
+both sides use one thread.
 """
 
 import argparse

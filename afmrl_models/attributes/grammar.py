@@ -7,7 +7,9 @@ from afmrl_models.attributes.plain_text import plain_text
 MAX_PAIRS = 12
 MAX_KEY_CHARACTERS = 40
 MAX_VALUE_CHARACTERS = 80
-PLACEHOLDERS = frozenset({"", "-", "--", "?", "n/a", "na", "nan", "null", "unknown"})
+PLACEHOLDERS = frozenset({"", "-", "--", "?", "n/a", "na", "nan", "null", "unknown", "unspecified"}) | {
+    f"not {word}" for word in ("applicable", "available", "specified", "visible")
+}
 
 
 class AttributeTextError(ValueError):

@@ -8,6 +8,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.errors import UserError
 
 from .processor import register
 from .small import build_embedder, build_generator
@@ -18,7 +19,7 @@ Role = Literal["embedder", "generator"]
 FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
 
 
-class BackboneNotFoundError(RuntimeError):
+class BackboneNotFoundError(UserError):
     """A profile's pretrained backbone is neither a checkpoint directory nor reachable on the hub."""
 
 

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from afmrl_models.errors import UserError
+
 SETTINGS = "afmrl.json"
 _PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 # What a Trainer leaves beside a model: its arguments (a pickle nothing needs) and its checkpoints.
 _LEFT_BY_TRAINERS = ("training_args.bin", "checkpoint-*", SETTINGS)
 
 
-class RegistryError(RuntimeError):
+class RegistryError(UserError):
     """A model that cannot be registered or found; the message names the directory or URI."""
 
 

@@ -24,7 +24,8 @@ from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from PIL import Image
+
+from afmrl_models.errors import UserError
 
 PARAMETER_CHARACTERS = 1000
 DIGEST_CHARACTERS = 36
@@ -45,7 +46,7 @@ class Photos(Protocol):
         """The listing's photo."""
 
 
-class TrackingError(RuntimeError):
+class TrackingError(UserError):
     """The tracking store cannot be used, or was given what it cannot hold; the message names the place."""
 
 

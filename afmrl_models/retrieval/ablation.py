@@ -7,12 +7,13 @@ import matplotlib.figure
 import pandas as pd
 
 from afmrl_models.config.profile import TaskName
+from afmrl_models.errors import UserError
 from afmrl_models.retrieval.significance import bootstrap_interval, paired_bootstrap
 
 PerQuery = pd.DataFrame | Sequence[pd.DataFrame]
 
 
-class AblationError(ValueError):
+class AblationError(UserError):
     """The rows cannot be compared; the message names the row."""
 
 

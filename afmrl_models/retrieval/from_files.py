@@ -7,12 +7,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from afmrl_models.errors import UserError
 from afmrl_models.retrieval.metrics import check_ks, evaluate
 from afmrl_models.retrieval.search import SearchError, checked_vectors, search
 from afmrl_models.retrieval.tasks import Others
 
 
-class EvaluationFileError(ValueError):
+class EvaluationFileError(UserError):
     """A file cannot be used; the message names it and the row, shape or id."""
 
 

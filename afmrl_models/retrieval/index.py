@@ -11,12 +11,13 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from afmrl_models.errors import UserError
 from afmrl_models.retrieval.search import SearchError, checked_vectors
 
 _INDEX, _IDS, _ABOUT = "index.faiss", "listing_ids.txt", "index.json"
 
 
-class IndexFileError(ValueError):
+class IndexFileError(UserError):
     """A saved index is incomplete or its parts disagree; the message names the file."""
 
 

@@ -6,10 +6,12 @@ from collections.abc import Set as AbstractSet
 
 import pandas as pd
 
+from afmrl_models.errors import UserError
+
 METRICS = ("recall", "set_recall", "precision", "map", "map_cut", "mrr", "ndcg")
 
 
-class MetricsError(ValueError):
+class MetricsError(UserError):
     """The ranked lists and relevance judgements do not fit together; the message names the query."""
 
 

@@ -13,6 +13,8 @@ import faiss
 import numpy as np
 import torch
 
+from afmrl_models.errors import UserError
+
 Backend = Literal["faiss", "torch"]
 
 # Candidates fetched beyond k, so that ties at the k-th place seldom need a second look.
@@ -21,7 +23,7 @@ _BLOCK_BYTES = 64 << 20
 _GPU_BLOCK_BYTES = 1 << 30
 
 
-class SearchError(ValueError):
+class SearchError(UserError):
     """Vectors or ids that cannot be searched; the message names the row or the shape."""
 
 

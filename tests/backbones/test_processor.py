@@ -14,6 +14,7 @@ from afmrl_models.backbones import processor as processors
 from afmrl_models.backbones.device import pick_device
 from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.errors import UserError
 
 TINY = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=400)
 TEXTS = ["red cotton shirt", "blue denim jacket"] * 5
@@ -94,7 +95,7 @@ def test_pick_device() -> None:
     assert pick_device("cpu") == "cpu"
     assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="no GPU"):
+        with pytest.raises(UserError, match="no GPU"):
             pick_device("cuda")
     with pytest.raises(ValueError, match="tpu"):
         pick_device("tpu")

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,35 @@ def test_rows_carry_the_photo_and_a_title_that_is_data(listings: pd.DataFrame, i
     assert row["image"].size == (28, 28)
     assert row["listing_id"] == "l0"
     assert "<|" not in row["prompt"][0]["content"]
+
+
+def test_the_curves_reach_the_active_mlflow_run(
+    generator: Path,
+    embedder: Path,
+    listings: pd.DataFrame,
+    images: ImageStore,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    import mlflow
+
+    request.addfinalizer(partial(mlflow.set_tracking_uri, mlflow.get_tracking_uri()))
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    with mlflow.start_run() as run:
+        result = refine_generator(
+            generator,
+            embedder,
+            listings,
+            images,
+            KEYS,
+            CONFIG,
+            tmp_path / "model",
+            seed=3,
+            device="cpu",
+            backbone=BACKBONE,
+            report_to=["mlflow"],
+        )
+        assert mlflow.active_run() is not None, "the caller's run stays open"
+    logged = mlflow.MlflowClient().get_metric_history(run.info.run_id, "reward")
+    assert [metric.step for metric in logged] == [1, 2, 3]
+    np.testing.assert_allclose([metric.value for metric in logged], result.history["reward"])

@@ -67,6 +67,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                         query_attributes=texts,
                         gallery_attributes=texts if profile.evaluation.enrich_gallery else None,
                         seed=profile.seed,
+                        progress=True,
                     )
                     evaluation.save(out / row.name)
                     run.log_params(
