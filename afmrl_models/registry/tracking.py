@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -37,13 +37,6 @@ _PROBE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
-
-
-class Photos(Protocol):
-    """Where photos are looked up by listing id, such as an ImageStore."""
-
-    def get(self, listing_id: str) -> Image.Image:
-        """The listing's photo."""
 
 
 class TrackingError(UserError):
@@ -118,10 +111,6 @@ class RunHandle:
         """Log a picture under a name such as `contact_sheet.png`."""
         self.tracking.client.log_image(self.run_id, image, artifact_file)
 
-    def log_image(self, image: Image.Image, artifact_file: str) -> None:
-        """Log a picture under a name such as `queries.png`."""
-        self.tracking.client.log_image(self.run_id, image, artifact_file)
-
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file, or a directory with everything in it."""
         log = self.tracking.client.log_artifacts if path.is_dir() else self.tracking.client.log_artifact
@@ -131,12 +120,6 @@ class RunHandle:
         """Log a table (.json) for MLflow's table view; a column of PIL images is shown as pictures."""
         # A copy, for MLflow puts the pictures' addresses in place of the pictures.
         self.tracking.client.log_table(self.run_id, frame.copy(), artifact_file)
-
-    def log_samples(self, samples: pd.DataFrame, images: Photos, artifact_file: str) -> None:
-        """Log a table (.json) with a `listing_id` column, the photo of each row's listing in front."""
-        shown = samples.copy()
-        shown.insert(0, "photo", [images.get(listing_id) for listing_id in samples["listing_id"]])
-        self.log_table(shown, artifact_file)
 
 
 class Tracking:
