@@ -29,10 +29,10 @@ def answer_of(attributes: dict[str, str]) -> Answer:
 def read_answer(raw: str, keys: Sequence[str]) -> Answer:
     """Read what a model answered; keep only `keys`, in their order (no keys: all).
 
-    An answer in the grammar is taken as it is. Otherwise these habits are forgiven, and nothing else: thoughts
-    in `<think>` before the answer, code fences, a JSON object, one pair a line or pairs joined by `,`, bullets
+    An answer in the grammar is taken as is. Otherwise these habits are forgiven, and nothing else: thoughts
+    in `<think>` before it, code fences, a JSON object, one pair a line or pairs joined by `,`, bullets
     and numbers before a pair, `**` and backticks around parts, capitals in keys, no space after `:`, pieces
-    without `:` (they are dropped), and whatever `grammar.clean` mends. If no pair is left the answer is invalid
+    without `:` (they are dropped), whatever `grammar.clean` mends. If no pair is left the answer is invalid
     and keeps its raw text.
     """
     try:
