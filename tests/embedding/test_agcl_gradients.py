@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.distributed as dist
+from agcl_loop import loop_loss
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
 from afmrl_models.attributes.bm25 import BM25
 from afmrl_models.embedding.embedder import new_embedder
 from afmrl_models.embedding.inputs import embedder_input, listing_text
 from afmrl_models.embedding.loss import AGCLLoss, UncachedAGCLLoss, UncachedMultipleNegativesRankingLoss
-from tests.embedding.test_agcl import loop_loss
 
 ANCHORS = [0, 2, 4, 6, 9, 11, 16]
 POSITIVES = [1, 3, 5, 7, 8, 10, 17]
