@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from afmrl_models.config.profile import Modality
 from afmrl_models.errors import UserError
 
 app = typer.Typer(
@@ -65,7 +66,8 @@ def generate_catalog(
     """Render a catalog of fine-grained products."""
     from afmrl_models.catalog.generated import generate_catalog as generate
 
-    generate(products, seed, out, progress=True)
+    with typer.progressbar(length=products, label="products", file=sys.stderr) as bar:
+        generate(products, seed, out, progress=lambda done, _: bar.update(done - bar.pos))
     typer.echo(f"{out / 'listings.csv'}")
 
 
@@ -77,7 +79,7 @@ def embed(
     generator: Annotated[
         str | None, typer.Option(help="directory of a generator, or models:/NAME@ALIAS")
     ] = None,
-    modality: Annotated[str, typer.Option(help="image, text or multimodal")] = "multimodal",
+    modality: Annotated[Modality, typer.Option(help="what of a listing is embedded")] = "multimodal",
 ) -> None:
     """Embed the catalog of a profile with a trained embedder."""
     from afmrl_dagster.embed_catalog import embed_catalog

@@ -1,21 +1,18 @@
 """`afmrl embed`: any catalog through any trained embedder."""
 
 from pathlib import Path
-from typing import get_args
 
 from afmrl_dagster.project import afmrl_home
 from afmrl_models.config import load_profile
 from afmrl_models.config.profile import Modality
-from afmrl_models.errors import UserError
 
 
-def embed_catalog(config: Path, model: str, generator: str | None, modality: str, out: Path) -> None:
-    """Write embeddings.npy (float32, N × D, unit length), listing_ids.txt and, with a generator, attributes.parquet.
+def embed_catalog(config: Path, model: str, generator: str | None, modality: Modality, out: Path) -> None:
+    """Write embeddings.npy (float32, N × D), listing_ids.txt and, with a generator, attributes.parquet.
 
-    Validated listings and quarantined rows are left in out/catalog. Raises UserError naming what cannot be used.
+    Vectors have unit length. Validated listings and quarantined rows are left in out/catalog.
+    Raises UserError naming what cannot be used.
     """
-    if modality not in get_args(Modality):
-        raise UserError(f"--modality: {modality!r} is not one of {', '.join(get_args(Modality))}")
     profile = load_profile(config)
 
     import numpy as np

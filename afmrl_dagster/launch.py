@@ -106,22 +106,24 @@ def serve(config: Path, port: int, mlflow_port: int) -> int:
     sys.stderr.write(
         f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.\n"
     )
-    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
+    children = [
+        (command, subprocess.Popen(command, env=environment, start_new_session=True)) for command in commands
+    ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         while True:
-            for child in children:
+            for command, child in children:
                 if child.poll() is not None:
-                    sys.stderr.write(f"{' '.join(child.args[2:4])} ended with status {child.returncode}\n")
+                    sys.stderr.write(f"{' '.join(command[2:4])} ended with status {child.returncode}\n")
                     return 1
             time.sleep(0.5)
     except KeyboardInterrupt:
         return 0
     finally:
-        for child in children:
+        for _, child in children:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGTERM)
-        for child in children:
+        for _, child in children:
             try:
                 child.wait(timeout=20)
             except subprocess.TimeoutExpired:

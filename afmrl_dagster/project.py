@@ -29,7 +29,7 @@ def afmrl_home() -> Path:
 
 
 def prepare_dagster_home(home: Path) -> Path:
-    """Make AFMRL_HOME/dagster a Dagster home (sqlite, telemetry off) and name it in DAGSTER_HOME unless set."""
+    """Make AFMRL_HOME/dagster a Dagster home, telemetry off, and name it in DAGSTER_HOME unless set."""
     directory = Path(os.environ.setdefault("DAGSTER_HOME", str(home / "dagster")))
     directory.mkdir(parents=True, exist_ok=True)
     settings = directory / "dagster.yaml"

@@ -29,7 +29,7 @@ class Pipeline(dg.ConfigurableResource):
         return load_profile(self.config_path)
 
     def device(self) -> str:
-        """`cuda` or `cpu`, as the profile asks and the machine has. Raises UserError for a GPU that is not there."""
+        """`cuda` or `cpu`, as profile and machine say. Raises UserError for a GPU that is not there."""
         from afmrl_models.backbones.device import pick_device
 
         return pick_device(self.profile().device)

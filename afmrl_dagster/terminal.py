@@ -46,7 +46,7 @@ class _EventLines(logging.Handler):
         return f"  {record.levelname.lower()}: {message}"
 
 
-@dg.logger(description="One line an event, for `afmrl run`.")
+@dg.logger({}, description="One line an event, for `afmrl run`.")
 def terminal_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     """A logger that writes `_EventLines` to standard error."""
     logger = logging.Logger("afmrl", level=logging.DEBUG)

@@ -98,7 +98,7 @@ def check_splits_cover_listings(listings: pd.DataFrame, splits: pd.DataFrame) ->
 
 
 def check_queries_answerable(listings: pd.DataFrame, splits: pd.DataFrame) -> CheckResult:
-    """Held-out listings have a role; each query of a known product has that product in its split's gallery."""
+    """Held-out listings have a role; the gallery holds the product of each query of a known one."""
     joined = splits.merge(listings[["listing_id", "product_id"]], on="listing_id", how="left")
     held_out = joined["split"] != TRAIN
     wrong_role = joined[held_out != joined["role"].isin([QUERY, GALLERY])]
@@ -113,7 +113,7 @@ def check_queries_answerable(listings: pd.DataFrame, splits: pd.DataFrame) -> Ch
     return CheckResult(
         "queries_answerable",
         bad.empty,
-        "Each held-out listing is query or gallery; each query of a known product has a gallery listing of it.",
+        "Held-out listings are query or gallery; each query of a known product has it in the gallery.",
         {
             "queries": len(queries),
             "gallery": len(gallery),

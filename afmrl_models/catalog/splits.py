@@ -18,8 +18,8 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     validation, the rest train, at least one product each. So the order of the rows does not matter,
     and in a growing catalog most products stay where they were. A listing without product id is a
     product of its own. Held-out listings of a product are queries up to `query_share` (at least one,
-    and at least one gallery listing); a product with one listing is gallery only. A listing whose product is
-    unknown can be either, `query_share` of them a query: its category can still be asked for. Train has no role.
+    and at least one gallery listing); a product with one listing is gallery only. Of listings
+    of unknown products `query_share` are queries: their category can be asked for. Train has no role.
 
     Raises CatalogError for fewer than three products or a listing id that comes twice.
     """

@@ -1,7 +1,7 @@
 """The pydantic models of a profile. Unknown keys are errors; every field says what it does."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -165,6 +165,10 @@ class AttributesConfig(Strict):
     generation: GenerationConfig = Field(default_factory=lambda: GenerationConfig())
 
 
+def _pair_kinds() -> dict[PairKind, float]:
+    return {"same_product": 0.7, "image_to_text": 0.15, "image_to_multimodal": 0.15}
+
+
 class EmbedderTraining(Strict):
     """Contrastive training, shared by the baseline and by AGCL."""
 
@@ -183,7 +187,7 @@ class EmbedderTraining(Strict):
     )
     temperature: float = Field(0.05, gt=0)
     pair_kinds: dict[PairKind, float] = Field(
-        default_factory=lambda: {"same_product": 0.7, "image_to_text": 0.15, "image_to_multimodal": 0.15},
+        default_factory=_pair_kinds,
         description="share of the batches of each kind",
     )
     attribute_dropout: float = Field(
@@ -210,13 +214,7 @@ class EvaluationConfig(Strict):
     """Retrieval tasks and downstream measures on the test split."""
 
     tasks: list[TaskName] = Field(
-        default_factory=lambda: [
-            "fine_grained",
-            "coarse_grained",
-            "image_to_multimodal",
-            "image_to_text",
-            "text_to_image",
-        ],
+        default_factory=lambda: list(get_args(TaskName)),
         min_length=1,
     )
     ks: list[int] = Field(default_factory=lambda: [1, 5, 10], min_length=1)
@@ -231,7 +229,7 @@ class RefinementConfig(Strict):
     k: int = Field(50, ge=1, description="the reward is Recall@k of the query's true matches")
     gallery: Literal["all", "category"] = Field(
         "all",
-        description="category: the reward ranks a query among its own category only, a harder task for small k",
+        description="category: the reward ranks a query among its own category only",
     )
     invalid_reward: float = Field(-0.1, description="reward of a text that the attribute grammar refuses")
     group_size: int = Field(8, ge=2, description="attribute texts sampled for a query")
@@ -272,7 +270,10 @@ class ExpectationsConfig(Strict):
     allowed_keys: list[str] | None = Field(None, description="null: the keys the teacher uses")
     min_rows: int = Field(1, ge=1)
     max_unexpected_share: float = Field(
-        0.02, ge=0, le=1, description="share of all pairs that may have a key not allowed, or too long a value"
+        0.02,
+        ge=0,
+        le=1,
+        description="share of all pairs that may have a key not allowed, or too long a value",
     )
 
 

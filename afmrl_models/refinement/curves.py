@@ -14,7 +14,7 @@ _PANELS = {
 
 
 def reward_curves(history: pd.DataFrame) -> Figure:
-    """Draw `RarResult.history`: a panel a measure, steps on the x axis; the line is a running mean of five steps."""
+    """Draw `RarResult.history`, a panel a measure; the line is a running mean of five steps."""
     shown = [name for name in _PANELS if name in history]
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     for axis, name in zip(figure.subplots(2, 3).flat, shown, strict=False):

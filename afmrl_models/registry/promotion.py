@@ -121,7 +121,7 @@ def _compare(
     )
     promoted = found.low >= -config.max_regression
     reason = (
-        f"{config.task}/{config.metric} {'is not worse than' if promoted else 'may be worse than'} the champion's "
+        f"{config.task}/{config.metric} {'is not' if promoted else 'may be'} worse than the champion's "
         f"by more than {config.max_regression}: difference {found.difference:+.4f}, "
         f"95 % interval {found.low:+.4f} to {found.high:+.4f}, {len(both)} queries"
     )

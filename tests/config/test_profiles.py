@@ -81,7 +81,7 @@ def test_a_bad_profile_names_file_and_key(tmp_path: Path, text: str, named: str)
 
 
 def test_a_missing_profile_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="nowhere.yaml"):
+    with pytest.raises(ProfileError, match=r"nowhere\.yaml"):
         load_profile(tmp_path / "nowhere.yaml")
 
 

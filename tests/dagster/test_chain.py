@@ -1,4 +1,4 @@
-"""The whole chain on a few dozen products, through Dagster's own API, on the code path of the large models."""
+"""The whole chain on a few dozen products, through Dagster's API, on the code path of the large models."""
 
 from collections.abc import Iterator
 from pathlib import Path

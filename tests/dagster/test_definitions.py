@@ -1,4 +1,4 @@
-"""The code location: its asset keys, job and schedule are an agreement, and it loads without the heavy libraries."""
+"""The code location: its keys, job and schedule are an agreement; it loads without heavy libraries."""
 
 import json
 import subprocess
@@ -20,8 +20,16 @@ release/ablation release/champion release/identical_products release/product_ind
 round_0/attribute_generator round_0/embedder round_0/product_attributes round_0/retrieval_metrics
 round_1/attribute_generator round_1/embedder round_1/product_attributes round_1/retrieval_metrics"""
 HEAVY = [
-    "torch", "transformers", "trl", "sentence_transformers", "mlflow", "great_expectations", "faiss", "pandas", "sklearn",
-]  # fmt: skip
+    "torch",
+    "transformers",
+    "trl",
+    "sentence_transformers",
+    "mlflow",
+    "great_expectations",
+    "faiss",
+    "pandas",
+    "sklearn",
+]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     deps=[list(RAW_CATALOG)],
     group_name="catalog",
     kinds={"python", "parquet"},
-    description="Validated listings, their photos fitted and memory-mapped; refused rows are quarantined with a reason.",
+    description="Validated listings with their photos; refused rows are quarantined with a reason.",
 )
 def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Validate every row and decode every photo once."""

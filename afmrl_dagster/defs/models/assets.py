@@ -20,10 +20,11 @@ def training_texts(tables: Tables) -> Iterator[str]:
     from afmrl_models.attributes.prompt import user_text
 
     keys = tables.attribute_keys
-    for row in tables.of("train").itertuples(index=False):
-        yield row.title
-        yield user_text(row.title, keys)
-        stated = clean(row.attributes or {})
+    train = tables.of("train")
+    for title, attributes in zip(train["title"].tolist(), train["attributes"].tolist(), strict=True):
+        yield title
+        yield user_text(title, keys)
+        stated = clean(attributes or {})
         if stated:
             yield render(stated)
 
@@ -33,7 +34,7 @@ def training_texts(tables: Tables) -> Iterator[str]:
     deps=[list(SPLITS)],
     group_name="models",
     kinds={"pytorch", "huggingface", "mlflow"},
-    description="Starting weights of every embedder: pretrained, or a small Qwen2-VL warmed up with plain InfoNCE.",
+    description="Where every embedder starts: pretrained, or a small Qwen2-VL warmed up with plain InfoNCE.",
 )
 def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Resolve the backbone; warm it up when its weights are random."""
@@ -91,7 +92,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     deps=[list(SPLITS)],
     group_name="models",
     kinds={"pytorch", "huggingface"},
-    description="Starting weights of the attribute generator: pretrained, or a small random-weight Qwen2.5-VL.",
+    description="Where the attribute generator starts: pretrained, or a small random-weight Qwen2.5-VL.",
 )
 def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Resolve the backbone."""

@@ -55,7 +55,7 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
         deps=[list(metrics_key(group)) for group in rows],
         group_name="release",
         kinds={"python", "mlflow"},
-        description="The ladder of METHOD.md on this catalog: one row a step of the method, 95 % intervals over products.",
+        description="One row a step of the method, on the same queries, with 95 % intervals over products.",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.retrieval.ablation import ablation_plot, ablation_table

@@ -16,7 +16,7 @@ IDENTICAL_PRODUCTS = ("release", "identical_products")
     deps=[list(CHAMPION)],
     group_name="release",
     kinds={"pytorch", "faiss"},
-    description="Vectors of all listings by the champion, in a faiss index that knows its ids and its model version.",
+    description="The champion's vectors of all listings, in a faiss index that knows its model version.",
 )
 def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Embed photo and title of every listing with the champion."""
@@ -86,8 +86,9 @@ def identical_products(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
         or not validation["product_id"].dropna().duplicated().any()
     ):
         raise dg.Failure(
-            "release/identical_products: no product of the validation split has two listings, so the similarity "
-            "threshold cannot be calibrated; map catalog.source.columns.product_id to a column that identifies products"
+            "release/identical_products: no product of the validation split has two listings, so the "
+            "similarity threshold cannot be calibrated; map catalog.source.columns.product_id to a column "
+            "that identifies products"
         )
     vectors = index.vectors()
     row_of = {listing_id: row for row, listing_id in enumerate(index.ids)}

@@ -13,7 +13,7 @@ from afmrl_dagster.tables import Tables
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the ablation: an embedder, and the round whose generator enriches the queries (None: title alone)."""
+    """One row of the ablation: an embedder, and the round that enriches the queries (None: title alone)."""
 
     name: str
     embedder: str
@@ -87,7 +87,9 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                     if not evaluation.per_query.empty:
                         sheet = contact_sheet(sheet_rows(evaluation, tables.listings), tables.images)
                         run.log_image(sheet, "best_and_worst_queries.png")
-                        links[f"queries_{row.name}"] = metadata.picture(sheet, f"best and worst queries of {row.name}")
+                        links[f"queries_{row.name}"] = metadata.picture(
+                            sheet, f"best and worst queries of {row.name}"
+                        )
                 shown[row.name] = evaluation.metrics
                 links[f"mlflow_run_{row.name}"] = metadata.mlflow_link(run)
                 links[f"queries_{row.name}"] = metadata.picture(

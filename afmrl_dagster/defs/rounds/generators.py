@@ -125,8 +125,9 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 report_to=["mlflow"],
             )
             run.log_metrics(result.metrics)
-            photos = [tables.images.get(listing_id) for listing_id in result.samples["listing_id"]]
-            run.log_table(result.samples.assign(photo=photos), "rar_samples.json")
+            shown = result.samples.copy()
+            shown["photo"] = shown["listing_id"].map(tables.images.get)
+            run.log_table(shown, "rar_samples.json")
             curves = reward_curves(result.history)
             run.log_figure(curves, "reward_curves.png")
             version = register(run, out, pipeline, tables, round_number)

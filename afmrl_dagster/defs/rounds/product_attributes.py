@@ -39,7 +39,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         kinds={"pytorch", "parquet"},
         description="Attributes by the distilled generator."
         if round_number == 0
-        else "Attributes by the refined generator: all queries anew, and the share of training listings that CIT rewrites.",
+        else "Attributes by the refined generator: all queries, and the training listings that CIT rewrites.",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         import pandas as pd

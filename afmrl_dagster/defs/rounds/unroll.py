@@ -20,7 +20,7 @@ class Rounds:
 
 
 def rows_of(rounds: int) -> dict[str, list[Row]]:
-    """The ablation's rows by the group that evaluates them (METHOD.md's table; further rounds are numbered)."""
+    """The ablation's rows by the group that evaluates them; rows of further rounds are numbered."""
     rows = {
         "baseline": [Row("baseline", "baseline", None)],
         "round_0": [Row("agcl", "round_0", None), Row("agcl_distilled", "round_0", "round_0")],

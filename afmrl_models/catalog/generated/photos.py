@@ -15,7 +15,7 @@ PHOTO_EDGE = 144
 
 def photograph(layer: Image.Image, seller: Seller, rng: random.Random, *, may_flip: bool) -> Image.Image:
     """An RGB photo, PHOTO_EDGE pixels square, of a product on a transparent ground."""
-    flip = may_flip and rng.random() < 0.4
+    flip = may_flip and rng.random() < 0.25
     placed = _placed(layer, seller, rng, flip)
     photo = _ground(seller, rng)
     alpha = placed.getchannel("A")
@@ -37,9 +37,9 @@ def jpeg(photo: Image.Image, seller: Seller) -> bytes:
 
 def _placed(layer: Image.Image, seller: Seller, rng: random.Random, flip: bool) -> Image.Image:
     """The layer scaled, turned, shifted and perhaps flipped into the photo's frame."""
-    scale = PHOTO_EDGE / layer.width * seller.size * rng.uniform(0.92, 1.08)
+    scale = PHOTO_EDGE / layer.width * seller.size * rng.uniform(0.95, 1.05)
     angle = math.radians(rng.uniform(-seller.tilt, seller.tilt))
-    spare = 0.06 * PHOTO_EDGE
+    spare = 0.04 * PHOTO_EDGE
     x = PHOTO_EDGE / 2 + rng.uniform(-spare, spare)
     y = PHOTO_EDGE / 2 + rng.uniform(-spare, spare)
     a, b = math.cos(angle) / scale, math.sin(angle) / scale

@@ -49,26 +49,26 @@ def sellers_of(rng: random.Random, seed: int) -> list[Seller]:
 def seller(number: int, seed: int) -> Seller:
     """Seller `number` (below SELLERS) of the catalog of `seed`."""
     rng = random.Random(f"seller/{seed}/{number}")
-    base = rng.randrange(120, 253)
-    spread = 8 if rng.random() < 0.5 else 45
+    base = rng.randrange(150, 253)
+    spread = 8 if rng.random() < 0.6 else 30
     first, second = (_near(base, spread, rng), _near(base - rng.randrange(10, 70), spread, rng))
     return Seller(
         name=f"{_NAMES[number % len(_NAMES)]} {_KINDS[number // len(_NAMES)]}",
-        ground=rng.choice(("white", "plain", "gradient", "table", "boards")),
+        ground=rng.choice(("white", "white", "plain", "gradient", "table", "boards")),
         ground_colours=(first, second),
-        brightness=rng.uniform(0.78, 1.18),
-        contrast=rng.uniform(0.72, 1.15),
-        cast=(rng.uniform(0.88, 1.1), rng.uniform(0.94, 1.04), rng.uniform(0.84, 1.12)),
-        size=rng.uniform(0.72, 1.08),
-        tilt=rng.choice((1.0, 4.0, 9.0)),
+        brightness=rng.uniform(0.84, 1.14),
+        contrast=rng.uniform(0.8, 1.12),
+        cast=(rng.uniform(0.93, 1.06), rng.uniform(0.96, 1.03), rng.uniform(0.9, 1.08)),
+        size=rng.uniform(0.86, 1.08),
+        tilt=rng.choice((1.0, 3.0, 7.0)),
         quality=rng.choice((35, 50, 65, 80, 92)),
-        badge=rng.choice((0.0, 0.0, 0.0, 0.5)),
+        badge=rng.choice((0.0, 0.0, 0.0, 0.4)),
         order=rng.choice(_ORDERS),
         details_first=rng.random() < 0.5,
         joint=rng.choice((" ", " ", ", ", " - ", " | ")),
-        detail=rng.choice((0.15, 0.3, 0.45)),
+        detail=rng.choice((0.25, 0.4, 0.6)),
         noise=rng.choice((0.1, 0.3, 0.6)),
-        misspelling=rng.choice((0.0, 0.02, 0.06)),
+        misspelling=rng.choice((0.0, 0.01, 0.04)),
         letters=rng.choice(("title", "lower", "plain", "plain", "upper")),
     )
 
