@@ -13,9 +13,7 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "device: cuda was asked for, but torch finds no GPU here; set device to auto or cpu"
-        )
+        raise UserError("device: cuda was asked for, but torch finds no GPU here; set device to auto or cpu")
     if device not in ("cpu", "cuda"):
         raise UserError(f"device: {device!r} is not one of auto, cpu, cuda")
     return device
