@@ -9,7 +9,7 @@ from afmrl_models.catalog.generated.taxonomy import BRANDS
 
 MISSING_SHARE = 0.25
 WRONG_SHARE = 0.05
-DISTINGUISHING_IN_TITLE = 0.4
+DISTINGUISHING_IN_TITLE = 0.3
 
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "grey": ("gray", "ash"), "navy": ("dark blue", "navy blue"), "sky blue": ("light blue", "pale blue"),
@@ -82,7 +82,7 @@ def title(product: Product, seller: Seller, rng: random.Random) -> str:
     for key, value in product.attributes.items():
         if key == "type":
             continue
-        share = {"brand": 0.85, "colour": 0.75}.get(key, seller.detail)
+        share = {"brand": 0.8, "colour": 0.65}.get(key, seller.detail)
         if key == product.varies:
             share = DISTINGUISHING_IN_TITLE
         if rng.random() < share:
@@ -111,7 +111,7 @@ def title(product: Product, seller: Seller, rng: random.Random) -> str:
 def _phrase(key: str, value: str, rng: random.Random) -> str:
     if (key, value) in _SPECIAL:
         return rng.choice(_SPECIAL[key, value])
-    if rng.random() < 0.2:
+    if rng.random() < 0.25:
         value = rng.choice(_SYNONYMS.get(value, (value,)))
     return rng.choice(_FORMS.get(key, ("{}",))).format(value)
 
