@@ -120,6 +120,9 @@ def serve(config: Path, port: int, mlflow_port: int) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        # A second Ctrl-C must not leave one of them behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for _, child in children:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGTERM)

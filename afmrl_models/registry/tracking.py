@@ -30,6 +30,8 @@ from afmrl_models.errors import UserError
 PARAMETER_CHARACTERS = 1000
 DIGEST_CHARACTERS = 36
 _PARAMETERS_A_BATCH = 100
+# Which of its two faces the MLflow UI opens an experiment with.
+_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 _METRIC_NAME = re.compile(r"[\w\-. :/]+")
 _PROBE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -199,7 +201,9 @@ class Tracking:
         served = self.uri.startswith(("http://", "https://", "databricks"))
         location = None if served else (self.home / "mlartifacts" / self.experiment).as_uri()
         try:
-            return self.client.get_experiment(self.client.create_experiment(self.experiment, location))
+            return self.client.get_experiment(
+                self.client.create_experiment(self.experiment, location, _MODEL_TRAINING)
+            )
         except MlflowException as error:
             # Another process may have been faster.
             if created := self.client.get_experiment_by_name(self.experiment):
