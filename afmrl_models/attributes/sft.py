@@ -21,6 +21,7 @@ from afmrl_models.attributes.prompt import trl_prompt
 from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import BackboneConfig, SftConfig
+from afmrl_models.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,11 @@ def sft_rows(
     """
     taught = teacher[teacher["valid"].astype(bool)].sort_values("listing_id")
     if taught.empty:
-        raise ValueError(f"the teacher wrote no valid attribute text for any of {len(teacher)} listings")
+        raise UserError(
+            f"the teacher wrote no valid attribute text for any of {len(teacher)} listings; where sellers "
+            "state no attributes (catalog.source.columns.attributes), attributes.teacher must be of another "
+            "kind than catalog"
+        )
     titles = dict(zip(listings["listing_id"], listings["title"], strict=True))
     for listing_id in taught["listing_id"]:
         if listing_id not in titles:
@@ -92,7 +97,7 @@ def train_generator(
     rows = sft_rows(teacher, listings, images, keys)
     mini_batch = min(config.mini_batch_size or config.batch_size, config.batch_size)
     if config.batch_size % mini_batch:
-        raise ValueError(
+        raise UserError(
             f"sft: batch_size {config.batch_size} is not a multiple of mini_batch_size {mini_batch}"
         )
     half = backbone.dtype == "bfloat16"

@@ -8,6 +8,8 @@ from tokenizers import AddedToken, Tokenizer, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
+from afmrl_models.errors import UserError
+
 from .special_tokens import SPECIAL_TOKENS, neutralise
 
 TEMPLATE_WEIGHT = 1000
@@ -42,7 +44,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Qwen2Tokenizer:
     )
     raw.train_from_iterator(counted(), trainer)
     if not seen:
-        raise ValueError("a tokenizer cannot be trained on no text: the training split is empty")
+        raise UserError("a tokenizer cannot be trained on no text: the training split is empty")
     model = json.loads(raw.to_str())["model"]
     # transformers annotates list[str] and takes pairs.
     merges: Any = [(left, right) for left, right in model["merges"]]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from afmrl_models.config.profile import EmbedderTraining, Modality, PairKind
+from afmrl_models.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ def plan_batches(products: np.ndarray, config: EmbedderTraining, steps: int, see
         )
         shares["same_product"] = 0.0
     if sum(shares.values()) == 0:
-        raise ValueError("pair_kinds: no product has two listings, and no other kind has a share")
+        raise UserError("pair_kinds: no product has two listings, and no other kind has a share")
     if len(numbers) < 2:
-        raise ValueError(f"training pairs need at least two products, the training split has {len(numbers)}")
+        raise UserError(f"training pairs need at least two products, the training split has {len(numbers)}")
 
     streams = {kind: _ProductStream(members[kind], rng) for kind in MODALITIES}
     batches = []

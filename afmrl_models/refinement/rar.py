@@ -45,6 +45,7 @@ from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config import BackboneConfig, RefinementConfig
 from afmrl_models.embedding.embedder import load_embedder
+from afmrl_models.errors import UserError
 from afmrl_models.refinement.reward import RetrievalReward, completion_text
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def refine_generator(
     )
     queries = reward.query_ids
     if len(queries) < config.queries_per_step:
-        raise ValueError(
+        raise UserError(
             f"refinement.queries_per_step is {config.queries_per_step}, but only {len(queries)} training "
             "listings have another listing of the same product"
         )

@@ -12,6 +12,7 @@ from afmrl_models.attributes.grammar import AttributeTextError, parse
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.embedding.embedder import encode_listings
 from afmrl_models.embedding.inputs import embedder_input, listing_text
+from afmrl_models.errors import UserError
 from afmrl_models.retrieval.search import Gallery
 
 GalleryScope = Literal["all", "category"]
@@ -79,7 +80,10 @@ class RetrievalReward:
                     self._scope_of[listing_id] = str(name)
                     self._matches[listing_id] = frozenset(members) - {listing_id}
         if not self._matches:
-            raise ValueError("the retrieval reward needs a product with at least two training listings")
+            raise UserError(
+                "RAR rewards finding a product's other listings, but no product has two training listings; "
+                "map catalog.source.columns.product_id, or select round_0 alone"
+            )
 
     @property
     def query_ids(self) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from afmrl_models.config.profile import EvaluationConfig, Modality
+from afmrl_models.errors import UserError
 from afmrl_models.retrieval.downstream import TooFewLabels, downstream_metrics
 from afmrl_models.retrieval.metrics import per_query
 from afmrl_models.retrieval.search import Gallery
@@ -193,7 +194,7 @@ def _side(listings: pd.DataFrame, splits: pd.DataFrame, split: str, role: str) -
     """The listings of one role, with `product`: the product id, or the listing's own id if unknown."""
     wanted = splits.loc[(splits["split"] == split) & (splits["role"] == role), "listing_id"]
     if wanted.empty:
-        raise ValueError(f"the {split} split has no {role} listings")
+        raise UserError(f"the {split} split has no {role} listings")
     missing = set(wanted) - set(listings["listing_id"])
     if missing:
         raise ValueError(
