@@ -137,6 +137,9 @@ def train_generator(
                 data_seed=seed,
             ),
         )
+        # TRL sums over tokens and divides by the count of the whole batch; without this, Qwen-VL's flag against it
+        # makes the Trainer average over mini-batches, whose tokens then weigh differently.
+        trainer.model_accepts_loss_kwargs = True
         trainer.train()
     metrics = _last_metrics(trainer.state.log_history)
     trained = trainer.accelerator.unwrap_model(trainer.model)
