@@ -137,8 +137,8 @@ def train_generator(
                 data_seed=seed,
             ),
         )
-        # TRL sums over tokens and divides by the count of the whole batch; without this, Qwen-VL's flag against it
-        # makes the Trainer average over mini-batches, whose tokens then weigh differently.
+        # TRL sums over tokens and divides by the count of the whole batch; without this, Qwen-VL's flag
+        # against it makes the Trainer average over mini-batches, whose tokens then weigh differently.
         trainer.model_accepts_loss_kwargs = True
         trainer.train()
     metrics = _last_metrics(trainer.state.log_history)
