@@ -163,6 +163,29 @@ def test_groups_cover_only_known_listings(chain: Chain) -> None:
     assert (groups.groupby("group_id").size() >= 2).all()
 
 
+def test_embed_takes_any_catalog_through_the_registered_models(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from afmrl_dagster.cli import app
+
+    monkeypatch.setenv("AFMRL_HOME", str(chain.home))
+    other = configured(
+        tmp_path, catalog={"source": {"kind": "generated", "products": 8, "seed": 5}, "image_size": 28}
+    )
+    arguments = ["embed", "--config", str(other), "--model", "models:/tiny-embedder@champion"]
+    arguments += ["--generator", "models:/tiny-generator@champion", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    vectors = np.load(tmp_path / "out" / "embeddings.npy")
+    ids = (tmp_path / "out" / "listing_ids.txt").read_text().splitlines()
+    attributes = pd.read_parquet(tmp_path / "out" / "attributes.parquet")
+    assert len(vectors) == len(ids) == len(attributes) >= 16
+    assert set(attributes["listing_id"]) == set(ids)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+
+
 def test_a_second_night_compares_the_challenger_with_the_champion(chain: Chain) -> None:
     result = execute(chain.config, chain.home, chain.instance, "key:release/champion")
     assert failures(result) == []
