@@ -53,7 +53,7 @@ def _render(source: GeneratedSource, folder: Path, progress: bool) -> None:
 def _renderer_version() -> str:
     """Eight digits of the sha256 of the renderer's sources: another renderer draws another catalog."""
     digest = hashlib.sha256()
-    for item in sorted(files("afmrl_models.catalog.generated").iterdir(), key=lambda item: item.name):
-        if item.is_file():
-            digest.update(item.name.encode() + b"\0" + item.read_bytes())
+    root = Path(str(files("afmrl_models.catalog.generated")))
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:8]
