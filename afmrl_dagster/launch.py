@@ -71,7 +71,7 @@ def _is_users(name: str | None) -> bool:
     def names(kind: type[BaseException]) -> set[str]:
         return {kind.__name__}.union(*map(names, kind.__subclasses__()))
 
-    return name in names(UserError) | {dg.Failure.__name__}
+    return name in names(UserError) | {dg.Failure.__name__, "DagsterAssetCheckFailedError"}
 
 
 def _show_ablation(home: Path, config: Path) -> None:

@@ -1,8 +1,6 @@
 """Distillation: the teacher's attribute texts become the generator's, through TRL's SFTTrainer."""
 
 import logging
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,7 +16,10 @@ from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
 from afmrl_models.attributes.prompt import trl_prompt
+from afmrl_models.backbones.adapters import lora_config
+from afmrl_models.backbones.checkpoint import save_checkpoint
 from afmrl_models.backbones.processor import register
+from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import BackboneConfig, SftConfig
 from afmrl_models.errors import UserError
@@ -115,7 +116,7 @@ def train_generator(
             model=model,
             processing_class=processor,
             train_dataset=rows,
-            peft_config=_adapters(backbone),
+            peft_config=lora_config(backbone.lora, "CAUSAL_LM"),
             args=TrlSftConfig(
                 output_dir=scratch,
                 max_steps=config.steps,
@@ -140,29 +141,16 @@ def train_generator(
         # TRL sums over tokens and divides by the count of the whole batch; without this, Qwen-VL's flag
         # against it makes the Trainer average over mini-batches, whose tokens then weigh differently.
         trainer.model_accepts_loss_kwargs = True
+        show_progress(trainer, loss="loss", mean_token_accuracy="token accuracy")
         trainer.train()
     metrics = _last_metrics(trainer.state.log_history)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if backbone.lora:
         trained = trained.merge_and_unload()
-    _save(trained.to(torch.bfloat16 if half else torch.float32), processor, out)
+    save_checkpoint(trained.to(torch.bfloat16 if half else torch.float32), processor, out)
     seconds = time.monotonic() - started
     logger.info("taught %d rows in %d steps, %.0f s: %s", len(rows), config.steps, seconds, metrics)
     return SftResult({**metrics, "rows": float(len(rows))}, seconds)
-
-
-def _adapters(backbone: BackboneConfig) -> Any:
-    if backbone.lora is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=backbone.lora.rank,
-        lora_alpha=backbone.lora.alpha,
-        lora_dropout=backbone.lora.dropout,
-        target_modules=backbone.lora.target_modules,
-        task_type="CAUSAL_LM",
-    )
 
 
 def _last_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -174,13 +162,3 @@ def _last_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:
         "token_accuracy": float(last["mean_token_accuracy"]),
         "mean_loss": float(over_all["train_loss"]),
     }
-
-
-def _save(model: Any, processor: Any, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)

@@ -7,11 +7,10 @@ from typing import Literal
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from afmrl_models.backbones.processor import register
+from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.config.profile import BackboneConfig
 from afmrl_models.errors import UserError
-
-from .processor import register
-from .small import build_embedder, build_generator
 
 Role = Literal["embedder", "generator"]
 

@@ -6,8 +6,6 @@ model trained from scratch nothing), and every photo is resized to one area.
 """
 
 import logging
-import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,10 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
+from afmrl_models.backbones.checkpoint import save_checkpoint
+from afmrl_models.backbones.processor import MERGE_SIZE, PATCH_SIZE, TEMPORAL_PATCH_SIZE, new_processor
+from afmrl_models.backbones.tokenizer import train_tokenizer
 from afmrl_models.config.profile import BackboneConfig
-
-from .processor import MERGE_SIZE, PATCH_SIZE, TEMPORAL_PATCH_SIZE, new_processor
-from .tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -161,13 +159,7 @@ def _save(
     processor = new_processor(
         settings.model_type, tokenizer, image_size, CHAT_TEMPLATE.read_text(encoding="utf-8").rstrip("\n")
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    save_checkpoint(model, processor, out)
     logger.info(
         "built a %s of %.2f M parameters in %s", settings.model_type, model.num_parameters() / 1e6, out
     )

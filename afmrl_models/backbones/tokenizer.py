@@ -8,9 +8,8 @@ from tokenizers import AddedToken, Tokenizer, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
+from afmrl_models.backbones.special_tokens import SPECIAL_TOKENS, neutralise
 from afmrl_models.errors import UserError
-
-from .special_tokens import SPECIAL_TOKENS, neutralise
 
 TEMPLATE_WEIGHT = 1000
 

@@ -9,11 +9,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tqdm.auto import tqdm
 
+from afmrl_models.backbones.adapters import lora_config
 from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import BackboneConfig, Modality
@@ -39,13 +40,8 @@ def new_embedder(base: Path, backbone: BackboneConfig, device: str) -> SentenceT
         transformer = Transformer(str(base), model_kwargs=model_kwargs, processing_kwargs=PROCESSING)
         pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="lasttoken")
         model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
-    if backbone.lora is not None:
-        lora = LoraConfig(
-            r=backbone.lora.rank,
-            lora_alpha=backbone.lora.alpha,
-            lora_dropout=backbone.lora.dropout,
-            target_modules=list(backbone.lora.target_modules),
-        )
+    lora = lora_config(backbone.lora)
+    if lora is not None:
         transformer = cast(Transformer, model[0])
         transformer.model = cast(Any, get_peft_model(transformer.model, lora))
     return model

@@ -24,6 +24,7 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
 from afmrl_models.attributes.bm25 import BM25
+from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
@@ -116,6 +117,7 @@ def train_embedder(
             data_collator=_ListingCollator(preprocess_fn=model.preprocess, rows=rows),
             batches=batches,
         )
+        show_progress(trainer, loss="loss")
         output = trainer.train()
         history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     seconds = time.perf_counter() - started

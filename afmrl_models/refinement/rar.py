@@ -20,7 +20,6 @@ distribution.
 """
 
 import logging
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,15 +32,15 @@ from datasets import Dataset
 from transformers import (
     AutoProcessor,
     GenerationConfig,
-    TrainerControl,
     TrainerState,
-    TrainingArguments,
 )
-from transformers.trainer_callback import ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from afmrl_models.attributes.prompt import trl_prompt
+from afmrl_models.backbones.adapters import lora_config
+from afmrl_models.backbones.checkpoint import save_checkpoint
 from afmrl_models.backbones.processor import register
+from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config import BackboneConfig, RefinementConfig
 from afmrl_models.embedding.embedder import load_embedder
@@ -134,12 +133,12 @@ def refine_generator(
             ),
             train_dataset=query_rows(queries, listings, images, keys),
             processing_class=processor,
-            peft_config=_lora(backbone),
+            peft_config=lora_config(backbone.lora),
         )
-        if trainer.pop_callback(ProgressCallback) is not None:
-            trainer.add_callback(_RewardBar())
+        show_progress(trainer, reward="reward", frac_reward_zero_std="without signal")
         trainer.train()
-        _save(trainer, processor, out)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        save_checkpoint(model.merge_and_unload() if backbone.lora else model, processor, out)
     history = _history(trainer.state.log_history, config)
     seconds = time.perf_counter() - started
     return RarResult(_summary(history, queries, listings), history, pd.DataFrame(recorder.samples), seconds)
@@ -201,23 +200,6 @@ class _RecordedReward:
         return [float(reward) for reward in scored.rewards]
 
 
-class _RewardBar(ProgressCallback):
-    """A progress bar that shows the reward instead of printing every metric of every step."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        if state.is_world_process_zero and self.training_bar is not None and logs and "reward" in logs:
-            self.training_bar.set_postfix(
-                reward=f"{logs['reward']:.3f}", flat=f"{logs['frac_reward_zero_std']:.2f}"
-            )
-
-
 def _arguments(
     config: RefinementConfig,
     backbone: BackboneConfig,
@@ -273,33 +255,6 @@ def _unwritable(generator: Path, processor: Any) -> list[int]:
         - set(ends if isinstance(ends, list) else [ends])
         - {tokenizer.eos_token_id, tokenizer.pad_token_id}
     )
-
-
-def _lora(backbone: BackboneConfig) -> Any:
-    if backbone.lora is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=backbone.lora.rank,
-        lora_alpha=backbone.lora.alpha,
-        lora_dropout=backbone.lora.dropout,
-        target_modules=backbone.lora.target_modules,
-    )
-
-
-def _save(trainer: GRPOTrainer, processor: Any, out: Path) -> None:
-    """Model and processor under a temporary name, then renamed."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, safe_serialization=True)
-    processor.save_pretrained(partial)
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
 
 
 def _history(log: Sequence[dict[str, Any]], config: RefinementConfig) -> pd.DataFrame:
