@@ -171,7 +171,6 @@ def _champion_attributes(
     device: str,
 ) -> dict[str, str]:
     from afmrl_models.attributes.generator import AttributeGenerator
-    from afmrl_models.attributes.grammar import AttributeTextError, parse
 
     asked = test
     if not profile.evaluation.enrich_gallery:
@@ -180,15 +179,12 @@ def _champion_attributes(
     writer = AttributeGenerator.load(
         local_directory(tracking, generator.uri), device, profile.generator.dtype
     )
-    texts = {}
-    written = writer.generate(asked, images, keys, profile.attributes.generation)
-    for listing_id, text in zip(asked["listing_id"], written, strict=True):
-        try:
-            parse(text)
-        except AttributeTextError:
-            continue
-        texts[listing_id] = text
-    return texts
+    writings = writer.write(asked, images, keys, profile.attributes.generation)
+    return {
+        listing_id: writing.text
+        for listing_id, writing in zip(asked["listing_id"].tolist(), writings, strict=True)
+        if writing.attributes() is not None
+    }
 
 
 def _demand_same(version: ModelVersion, task: str, evaluated: "Evaluation", again: "Evaluation") -> None:
