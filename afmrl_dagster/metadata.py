@@ -48,6 +48,20 @@ def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![{alt}](data:image/{kind};base64,{data})")
 
 
+def loss_curve(history: "pd.DataFrame") -> dg.MetadataValue:
+    """Loss over steps (columns step, loss); the line is a running mean, for batches of several kinds differ."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(history["step"], history["loss"], ".", color="0.7")
+    axis.plot(history["step"], history["loss"].rolling(7, min_periods=1, center=True).mean())
+    axis.set_xlabel("step")
+    axis.set_ylabel("loss")
+    axis.spines[["top", "right"]].set_visible(False)
+    return picture(figure, "loss over the steps")
+
+
 def picture_file(path: "Path", alt: str) -> dg.MetadataValue:
     """A PNG on disk, inside the metadata itself."""
     return dg.MetadataValue.md(

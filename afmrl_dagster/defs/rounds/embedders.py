@@ -66,6 +66,7 @@ def embedder(
                 "loss": loss,
                 "steps": profile.training.steps,
                 "seconds": result.seconds,
+                "loss_curve": metadata.loss_curve(result.history),
                 "mlflow_run": metadata.mlflow_link(run),
             }
         )
