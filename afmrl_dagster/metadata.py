@@ -49,7 +49,7 @@ def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:
 
 
 def loss_curve(history: "pd.DataFrame") -> dg.MetadataValue:
-    """Loss over steps (columns step, loss); the line is a running mean, for batches of several kinds differ."""
+    """Loss over steps (columns step, loss); the line is a running mean: kinds of batches differ."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3), layout="constrained")
