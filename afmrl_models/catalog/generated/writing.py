@@ -32,7 +32,7 @@ def generate_catalog(
     out: Path,
     *,
     processes: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> None:
     """Renders a catalog of `products` products with two to four offers each into `out`.
 
