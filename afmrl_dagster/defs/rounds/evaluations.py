@@ -96,6 +96,6 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                     sheet, f"best and worst queries of {row.name}"
                 )
         frame = pd.DataFrame(shown).rename_axis("metric").reset_index()
-        return dg.MaterializeResult(metadata={"metrics": metadata.table(frame, 80), **links})
+        return dg.MaterializeResult(metadata={"metrics": metadata.table(frame, 200), **links})
 
     return asset
