@@ -166,7 +166,7 @@ class AttributesConfig(Strict):
 
 
 def _pair_kinds() -> dict[PairKind, float]:
-    return {"same_product": 0.7, "image_to_text": 0.15, "image_to_multimodal": 0.15}
+    return {"same_product": 0.8, "image_to_text": 0.05, "image_to_multimodal": 0.15}
 
 
 class EmbedderTraining(Strict):
