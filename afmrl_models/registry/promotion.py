@@ -1,4 +1,8 @@
-"""Champion and challenger: the newest models are promoted unless they are worse than those in force."""
+"""Champion and challenger: the newest models are promoted unless they are worse than those in force.
+
+Where none is in force yet, the run's own baseline stands in for the champion. A champion embedder without a
+champion generator is one whose queries are titles alone: the baseline.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,6 +49,8 @@ def judge_challenger(
     embedder: ModelVersion,
     generator: ModelVersion,
     evaluated: "Evaluation",
+    baseline: ModelVersion,
+    baseline_evaluated: "Evaluation",
     test: pd.DataFrame,
     splits: pd.DataFrame,
     images: "ImageStore",
@@ -56,7 +62,8 @@ def judge_challenger(
 
     Both are loaded from the registry and evaluated on the same test split, each with the attributes that its
     own generator writes; `evaluated` and `attributes` are the challenger's of this run, and its registered
-    weights must reach the same values. Raises RegistryError where they do not.
+    weights must reach the same values. Raises RegistryError where they do not. Without a champion the
+    challenger is held against this run's baseline, and the baseline becomes champion where it is better.
     """
     config = profile.champion
     for version in (embedder, generator):
@@ -67,24 +74,27 @@ def judge_challenger(
     champion_generator = get_alias(tracking, generator.name, "champion")
     challenger_value = again.metrics.get(f"{config.task}/{config.metric}")
     decided: dict[str, Any] = {}
-    if champion_embedder is None or champion_generator is None:
-        promoted, reason = True, "the first version: there is no champion to compare with"
-    elif champion_embedder.version == embedder.version:
+    if champion_embedder is not None and champion_embedder.version == embedder.version:
         promoted, reason = True, "this version is the champion already"
     elif challenger_value is None:
-        promoted, reason = (
-            False,
-            f"{config.task} cannot be measured: {again.left_out.get(config.task, 'no such metric')}",
-        )
+        promoted = champion_embedder is None
+        reason = f"{config.task} cannot be measured: {again.left_out.get(config.task, 'no such metric')}"
+    elif champion_embedder is None:
+        promoted, reason, decided = _compare(profile, again, baseline_evaluated, "the baseline's")
     else:
-        texts = _champion_attributes(
-            profile, tracking, champion_generator, test, splits, images, keys, device
-        )
+        texts = {}
+        if champion_generator is not None:
+            texts = _champion_attributes(
+                profile, tracking, champion_generator, test, splits, images, keys, device
+            )
         before = _evaluate(profile, tracking, champion_embedder, test, splits, images, texts, device)
-        promoted, reason, decided = _compare(profile, again, before)
+        promoted, reason, decided = _compare(profile, again, before, "the champion's")
     if promoted:
         for version in (embedder, generator):
             set_alias(tracking, version.name, "champion", version.version)
+    elif champion_embedder is None:
+        set_alias(tracking, baseline.name, "champion", baseline.version)
+        reason += "; there is no champion yet, so the baseline becomes it"
     return Decision(
         promoted=promoted,
         reason=reason,
@@ -101,7 +111,7 @@ def judge_challenger(
 
 
 def _compare(
-    profile: Profile, challenger: "Evaluation", champion: "Evaluation"
+    profile: Profile, challenger: "Evaluation", champion: "Evaluation", whose: str
 ) -> tuple[bool, str, dict[str, float]]:
     from afmrl_models.retrieval.significance import paired_bootstrap
 
@@ -121,7 +131,7 @@ def _compare(
     )
     promoted = found.low >= -config.max_regression
     reason = (
-        f"{config.task}/{config.metric} {'is not' if promoted else 'may be'} worse than the champion's "
+        f"{config.task}/{config.metric} {'is not' if promoted else 'may be'} worse than {whose} "
         f"by more than {config.max_regression}: difference {found.difference:+.4f}, "
         f"95 % interval {found.low:+.4f} to {found.high:+.4f}, {len(both)} queries"
     )

@@ -22,7 +22,11 @@ def champion(rounds: int) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=list(CHAMPION),
-        deps=[list(ABLATION), list(metrics_key(last)), list(embedder_key(last)), list(generator_key(rounds))],
+        deps=[
+            list(ABLATION),
+            *(list(key(group)) for group in ("baseline", last) for key in (metrics_key, embedder_key)),
+            list(generator_key(rounds)),
+        ],
         group_name="release",
         kinds={"mlflow"},
         description="Aliases `challenger` and `champion` of the registered embedder and generator.",
@@ -39,6 +43,8 @@ def champion(rounds: int) -> dg.AssetsDefinition:
                 embedder=recall_version(pipeline.directory(embedder_key(last))),
                 generator=recall_version(pipeline.directory(generator_key(rounds))),
                 evaluated=Evaluation.load(pipeline.directory(metrics_key(last)) / row),
+                baseline=recall_version(pipeline.directory(embedder_key("baseline"))),
+                baseline_evaluated=Evaluation.load(pipeline.directory(metrics_key("baseline")) / "baseline"),
                 test=tables.of("test"),
                 splits=tables.splits,
                 images=tables.images,
