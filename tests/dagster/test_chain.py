@@ -12,6 +12,7 @@ import yaml
 from afmrl_dagster.definitions import EVERYTHING, build_definitions
 from afmrl_dagster.tables import Tables
 from afmrl_models.config import load_profile
+from afmrl_models.retrieval.evaluation import Evaluation
 
 SMALL = {"hidden_size": 32, "layers": 1, "vision_layers": 1, "vocabulary": 600}
 PROFILE = {
@@ -191,6 +192,26 @@ def test_embed_takes_any_catalog_through_the_registered_models(
 def test_a_second_night_compares_the_challenger_with_the_champion(chain: Chain) -> None:
     result = execute(chain.config, chain.home, chain.instance, "key:release/champion")
     assert failures(result) == []
+
+
+def test_a_catalog_without_product_ids_is_judged_by_category_and_stops_before_rar(
+    chain: Chain, tmp_path: Path
+) -> None:
+    (table,) = chain.pipeline.directory(("catalog", "raw_catalog")).rglob("listings.csv")
+    columns = {"product_id": None, "attributes": ["type", "colour"]}
+    source = {"kind": "table", "path": str(table), "columns": columns}
+    config = configured(tmp_path, catalog={"source": source, "image_size": 28})
+    result = execute(config, tmp_path / "home", chain.instance)
+    (failure,) = failures(result)
+    assert (
+        failure.startswith("round_1__attribute_generator")
+        and "map catalog.source.columns.product_id" in failure
+    )
+    pipeline = build_definitions(config, tmp_path / "home").resources["pipeline"]  # type: ignore[index]
+    metrics = Evaluation.load(pipeline.directory(("baseline", "retrieval_metrics")) / "baseline")
+    assert "coarse_grained/recall_at_1" in metrics.metrics
+    assert "fine_grained" in metrics.left_out
+    assert not [name for name in metrics.metrics if name.startswith("fine_grained")]
 
 
 def test_a_generator_that_writes_nonsense_is_stopped_before_training(chain: Chain, tmp_path: Path) -> None:
