@@ -2,8 +2,7 @@
 
     python benchmarks/search.py [--queries 10000] [--gallery 100000] [--dimensions 128] [--k 10] ...
 
-    python benchmarks/search.py [--queries 10000] [--gallery 100000] [--dimensions 128] [--k 10] ...
-turn, in one process; with a GPU, torch runs there too. Prints the medians and their ratio.
+Both sides run in turn, in one process; with a GPU, torch runs there too. Prints the medians and their ratio.
 """
 
 import argparse

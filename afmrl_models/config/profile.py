@@ -224,7 +224,7 @@ class EvaluationConfig(Strict):
 
 
 class RefinementConfig(Strict):
-    """RAR: GRPO with the retrieval reward (METHOD.md stage 2), and CIT (stage 3)."""
+    """RAR: GRPO with the retrieval reward (docs/method.md stage 2), and CIT (stage 3)."""
 
     k: int = Field(50, ge=1, description="the reward is Recall@k of the query's true matches")
     gallery: Literal["all", "category"] = Field(

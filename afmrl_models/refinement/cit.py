@@ -1,4 +1,4 @@
-"""CIT, cyclic iterative training (METHOD.md stage 3): which attribute texts are written anew."""
+"""CIT, cyclic iterative training (docs/method.md stage 3): which attribute texts are written anew."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,6 @@
-"""RAR: the attribute generator learns by GRPO to write what helps the frozen embedder retrieve (METHOD.md
-stage 2).
+"""RAR: the attribute generator learns by GRPO to write what helps the frozen embedder retrieve.
+
+Stage 2 of docs/method.md.
 
 The algorithm is TRL's `GRPOTrainer`; ours are the reward and the record. Where a run differs from textbook
 GRPO (Shao et al. 2024, arXiv 2402.03300, algorithm 1):

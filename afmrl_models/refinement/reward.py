@@ -27,7 +27,7 @@ class Scored:
 
 
 class RetrievalReward:
-    """Recall@k of a listing's true matches, as a reward for its attribute text (METHOD.md stage 2).
+    """Recall@k of a listing's true matches, as a reward for its attribute text (docs/method.md stage 2).
 
     The query is photo + title + text; the gallery holds photo + title of every training listing, embedded
     once, without attribute text. True matches are the other listings of the query's product; the query's own

@@ -1,4 +1,4 @@
-"""The five retrieval tasks of the benchmark (METHOD.md), as metadata."""
+"""The five retrieval tasks of the benchmark (docs/method.md), as metadata."""
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet

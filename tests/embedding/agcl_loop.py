@@ -1,4 +1,4 @@
-"""METHOD.md's AGCL formula, term by term: what the loss is tested against."""
+"""The AGCL formula of docs/method.md, term by term: what the loss is tested against."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The AGCL loss against a loop in float64 that follows METHOD.md's formula term by term."""
+"""The AGCL loss against a loop in float64 that follows docs/method.md's formula term by term."""
 
 import math
 
