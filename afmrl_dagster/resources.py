@@ -29,10 +29,19 @@ class Pipeline(dg.ConfigurableResource):
         return load_profile(self.config_path)
 
     def device(self) -> str:
-        """`cuda` or `cpu`, as profile and machine say. Raises UserError for a GPU that is not there."""
+        """`cuda` or `cpu`, as profile and machine say; on a CPU, torch is given the profile's number of threads.
+
+        Raises UserError for a GPU that is not there.
+        """
+        import torch
+
         from afmrl_models.backbones.device import pick_device
 
-        return pick_device(self.profile().device)
+        profile = self.profile()
+        device = pick_device(profile.device)
+        if device == "cpu":
+            torch.set_num_threads(profile.cpu_threads)
+        return device
 
     def directory(self, key: Sequence[str]) -> Path:
         """Where the asset with this key leaves its output."""

@@ -308,6 +308,9 @@ class Profile(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpu_threads: int = Field(
+        1, ge=1, description="threads of torch on a CPU; small models are fastest with one"
+    )
     rounds: int = Field(1, ge=1, description="RAR + CIT rounds after round_0")
     schedule: str = Field("0 3 * * *", description="cron of the nightly retraining (off until switched on)")
     timezone: str = "UTC"
