@@ -29,7 +29,7 @@ class Pipeline(dg.ConfigurableResource):
         return load_profile(self.config_path)
 
     def device(self) -> str:
-        """`cuda` or `cpu`, as profile and machine say; on a CPU, torch is given the profile's number of threads.
+        """`cuda` or `cpu`, as profile and machine say; on a CPU, torch gets the profile's `cpu_threads`.
 
         Raises UserError for a GPU that is not there.
         """
