@@ -8,7 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 AgclScale = Literal["self", "raw"]
 Modality = Literal["image", "text", "multimodal"]
 PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
-TaskName = Literal["fine_grained", "coarse_grained", "image_to_multimodal", "image_to_text", "text_to_image"]
+TaskName = Literal[
+    "fine_grained",
+    "coarse_grained",
+    "image_to_multimodal",
+    "image_to_text",
+    "text_to_image",
+    "fine_grained_in_category",
+]
 
 
 class Strict(BaseModel):

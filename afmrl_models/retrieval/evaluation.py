@@ -38,8 +38,9 @@ _LEAST_DEPTH = 5
 class Evaluation:
     """What one embedder reached, with everything needed to compare it and to look at it.
 
-    metrics: `<task>/<metric>_at_<k>`, `<task>/queries`, `<task>/queries_without_relevant`,
-    `downstream/<metric>`. intervals: the 95 % bootstrap interval over products of every retrieval metric.
+    metrics: `<task>/<metric>_at_<k>`, `<task>/queries`, `<task>/queries_without_relevant`, where candidates
+    are restricted `<task>/queries_without_category`, and `downstream/<metric>`. intervals: the 95 % bootstrap
+    interval over products of every retrieval metric.
     per_query: task, query_id, product_id (its own id where the product is unknown), then one column a metric.
     ranked: task, query_id, rank (from 1), listing_id, score, relevant; the top of every query with a
     relevant item. left_out: task, or "downstream" -> why it was not measured.
@@ -134,19 +135,19 @@ def evaluate_embedder(
     products = sides["query"].set_index("listing_id")["product"]
     for name in config.tasks:
         task = TASKS[name]
-        relevant = relevant_listings(sides["query"], sides["gallery"], task.same)
+        asking = sides["query"]
+        if task.within is not None:
+            asking = asking[asking[task.within].notna()]
+        relevant = relevant_listings(asking, sides["gallery"], task.same, task.within)
         query_ids = [query for query, items in relevant.items() if len(items)]
         if not query_ids:
+            alike = task.same if task.within is None else f"{task.same} and {task.within}"
             left_out[name] = (
-                f"none of {len(relevant)} {split} queries has another gallery listing of its {task.same}"
+                f"none of {len(sides['query'])} {split} queries has another gallery listing of its {alike}"
             )
             continue
-        asked = sides["query"]["listing_id"].isin(query_ids).to_numpy()
-        gallery = Gallery(
-            encoded("gallery", task.gallery), sides["gallery"]["listing_id"].tolist(), device=device
-        )
         depth = max(_LEAST_DEPTH, *config.ks)
-        ranked = _ranked(task, query_ids, encoded("query", task.query)[asked], gallery, relevant, depth)
+        ranked = _ranked(task, sides, encoded, relevant, depth, device)
         lists: dict[str, list[str]] = {query: [] for query in query_ids}
         for query, listing_id in zip(ranked["query_id"], ranked["listing_id"], strict=True):
             lists[query].append(listing_id)
@@ -155,6 +156,8 @@ def evaluate_embedder(
         metrics |= {f"{name}/{metric}": float(value) for metric, value in scores.mean().items()}
         metrics[f"{name}/queries"] = float(len(scores))
         metrics[f"{name}/queries_without_relevant"] = float(len(relevant) - len(scores))
+        if task.within is not None:
+            metrics[f"{name}/queries_without_{task.within}"] = float(len(sides["query"]) - len(relevant))
         for metric, interval in bootstrap_intervals(scores, scored_products, config.bootstrap, seed).items():
             intervals[f"{name}/{metric}"] = interval
         scores.insert(0, "product_id", scored_products)
@@ -207,6 +210,41 @@ def _side(listings: pd.DataFrame, splits: pd.DataFrame, split: str, role: str) -
 
 def _ranked(
     task: RetrievalTask,
+    sides: Mapping[str, pd.DataFrame],
+    encoded: Callable[[str, Modality], np.ndarray],
+    relevant: Mapping[str, Any],
+    depth: int,
+    device: str | None,
+) -> pd.DataFrame:
+    """The top of every query that has a relevant item, in the queries' order."""
+    queries, gallery = sides["query"], sides["gallery"]
+    asked = queries["listing_id"].map(lambda query: len(relevant.get(query, ())) > 0).to_numpy(dtype=bool)
+    vectors = {"query": encoded("query", task.query), "gallery": encoded("gallery", task.gallery)}
+    if task.within is None:
+        searches = [(asked, np.ones(len(gallery), dtype=bool))]
+    else:
+        searches = [
+            (asked & (queries[task.within] == value).to_numpy(), (gallery[task.within] == value).to_numpy())
+            for value in queries.loc[asked, task.within].unique()
+        ]
+    parts = []
+    for rows, among in searches:
+        part = _searched(
+            task.name,
+            queries.loc[rows, "listing_id"].tolist(),
+            vectors["query"][rows],
+            Gallery(vectors["gallery"][among], gallery.loc[among, "listing_id"].tolist(), device=device),
+            relevant,
+            depth,
+        )
+        parts.append(part)
+    place = pd.Series(np.arange(len(queries)), index=queries["listing_id"])
+    ranked = pd.concat(parts, ignore_index=True)
+    return ranked.sort_values("query_id", key=lambda ids: ids.map(place), kind="stable", ignore_index=True)
+
+
+def _searched(
+    task: str,
     query_ids: list[str],
     queries: np.ndarray,
     gallery: Gallery,
@@ -219,7 +257,7 @@ def _ranked(
     asked = np.asarray(query_ids, dtype=object)[rows]
     return pd.DataFrame(
         {
-            "task": task.name,
+            "task": task,
             "query_id": asked,
             "rank": ranks + 1,
             "listing_id": listing_ids,

@@ -1,4 +1,4 @@
-"""The five retrieval tasks of the benchmark (docs/method.md), as metadata."""
+"""The five retrieval tasks of the benchmark, and a sixth among look-alikes (docs/results.md), as metadata."""
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -19,6 +19,7 @@ class RetrievalTask:
     gallery: Modality
     same: Literal["product_id", "category"]  # the column a relevant listing shares with the query
     headline: str  # the metric this task is known by, without `_at_k`
+    within: Literal["category"] | None = None  # only listings that share it with the query are candidates
 
 
 TASKS: Mapping[TaskName, RetrievalTask] = {
@@ -29,6 +30,9 @@ TASKS: Mapping[TaskName, RetrievalTask] = {
         RetrievalTask("image_to_multimodal", "image", "multimodal", "product_id", "recall"),
         RetrievalTask("image_to_text", "image", "text", "product_id", "recall"),
         RetrievalTask("text_to_image", "text", "image", "product_id", "recall"),
+        RetrievalTask(
+            "fine_grained_in_category", "multimodal", "multimodal", "product_id", "recall", within="category"
+        ),
     )
 }
 
@@ -50,17 +54,20 @@ class Others(AbstractSet[str]):
         return len(self._members) - (self._left_out in self._members)
 
 
-def relevant_listings(queries: pd.DataFrame, gallery: pd.DataFrame, same: str) -> dict[str, AbstractSet[str]]:
+def relevant_listings(
+    queries: pd.DataFrame, gallery: pd.DataFrame, same: str, within: str | None = None
+) -> dict[str, AbstractSet[str]]:
     """Query id -> the other gallery listings with the query's value in column `same`; null equals nothing.
 
-    Both frames have `listing_id` and the column; every query gets an entry, an empty one if nothing is
-    relevant.
+    With `within`, they also share the value of that column. Both frames have `listing_id` and the columns;
+    every query gets an entry, an empty one if nothing is relevant.
     """
-    groups: dict[str, set[str]] = {}
-    for listing_id, value in zip(gallery["listing_id"], gallery[same], strict=True):
-        if not pd.isna(value):
-            groups.setdefault(value, set()).add(listing_id)
+    columns = [same] if within is None else [same, within]
+    groups: dict[tuple[str, ...], set[str]] = {}
+    for listing_id, *values in gallery[["listing_id", *columns]].itertuples(index=False):
+        if not any(map(pd.isna, values)):
+            groups.setdefault(tuple(values), set()).add(listing_id)
     return {
-        listing_id: Others(groups.get(value, set()) if not pd.isna(value) else set(), listing_id)
-        for listing_id, value in zip(queries["listing_id"], queries[same], strict=True)
+        listing_id: Others(groups.get(tuple(values), set()), listing_id)
+        for listing_id, *values in queries[["listing_id", *columns]].itertuples(index=False)
     }

@@ -69,8 +69,10 @@ def test_every_task_equals_a_loop() -> None:
     for name, task in TASKS.items():
         q, g = Encoder()(queries, task.query, None), Encoder()(gallery, task.gallery, None)
         hits = {k: [] for k in CONFIG.ks}
-        for vector, own in zip(q, queries[task.same], strict=True):
+        for vector, own, kind in zip(q, queries[task.same], queries["category"], strict=True):
             order = np.argsort(-(g @ vector))
+            if task.within:
+                order = order[(gallery["category"] == kind).to_numpy()[order]]
             for k in CONFIG.ks:
                 hits[k].append(own in set(gallery[task.same].iloc[order[:k]]))
         for k in CONFIG.ks:
@@ -123,11 +125,11 @@ def test_without_categories_downstream_is_left_out() -> None:
     listings, splits = catalog()
     listings["category"] = None
     evaluation = run(listings, splits)
-    assert set(evaluation.left_out) == {"coarse_grained", "downstream"}
+    assert set(evaluation.left_out) == {"coarse_grained", "fine_grained_in_category", "downstream"}
     assert not any(name.startswith("downstream/") for name in evaluation.metrics)
     listings[["category", "product_id"]] = None
     nothing = run(listings, splits)
-    assert nothing.metrics == {} and nothing.per_query.empty and len(nothing.left_out) == 6
+    assert nothing.metrics == {} and nothing.per_query.empty and len(nothing.left_out) == 7
 
 
 def test_queries_without_a_match_are_counted() -> None:
@@ -136,6 +138,39 @@ def test_queries_without_a_match_are_counted() -> None:
     metrics = run(listings, splits).metrics
     assert metrics["fine_grained/queries"] == 23
     assert metrics["fine_grained/queries_without_relevant"] == 1
+
+
+def test_in_category_ranks_only_the_querys_own_category() -> None:
+    listings, splits = catalog(offers=4)
+    of_nobody = listings["listing_id"] == "l00-0"
+    moved = listings["listing_id"].isin(["l01-1", "l01-2", "l01-3"])  # its query stays behind
+    one_moved = listings["listing_id"] == "l02-1"
+    listings.loc[of_nobody, "category"] = None
+    listings.loc[moved | one_moved, "category"] = "elsewhere"
+    evaluation = run(listings, splits)
+    metrics, task = evaluation.metrics, "fine_grained_in_category"
+    assert metrics[f"{task}/queries_without_category"] == 1
+    assert metrics[f"{task}/queries_without_relevant"] == 1
+    assert metrics[f"{task}/queries"] == 22
+    assert "fine_grained/queries_without_category" not in metrics
+    category = listings.set_index("listing_id")["category"]
+    ranked = evaluation.ranked[evaluation.ranked["task"] == task]
+    assert (category[ranked["query_id"]].to_numpy() == category[ranked["listing_id"]].to_numpy()).all()
+    assert ranked["query_id"].drop_duplicates().tolist() == [f"l{p:02d}-0" for p in range(2, 24)]
+    everywhere = evaluation.ranked[evaluation.ranked["task"] == "fine_grained"]
+    both = ranked.merge(everywhere, on=["query_id", "listing_id"], suffixes=("", "_everywhere"))
+    assert (both["score"] == both["score_everywhere"]).all()
+    assert (both["rank"] <= both["rank_everywhere"]).all()
+    found = ranked[ranked["query_id"] == "l02-0"]
+    assert set(found.loc[found["relevant"], "listing_id"]) <= {"l02-2", "l02-3"}
+
+
+def test_in_category_ties_go_by_listing_id() -> None:
+    listings, splits = catalog(products=6, offers=3)
+    evaluation = run(listings, splits, lambda rows, *_: np.ones((len(rows), 4), dtype=np.float32) / 2)
+    ranked = evaluation.ranked[evaluation.ranked["task"] == "fine_grained_in_category"]
+    for _, found in ranked.groupby("query_id"):
+        assert found["listing_id"].is_monotonic_increasing
 
 
 @pytest.mark.parametrize("empty", [False, True])
