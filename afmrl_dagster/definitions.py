@@ -23,7 +23,7 @@ EVERYTHING = "everything"
 def build_definitions(config: Path, home: Path) -> dg.Definitions:
     """The code location of one profile. Raises ProfileError naming file and key."""
     profile = load_profile(config)
-    rounds = unroll(profile.rounds)
+    rounds = unroll(profile)
     everything = dg.define_asset_job(
         EVERYTHING,
         selection=dg.AssetSelection.all(),

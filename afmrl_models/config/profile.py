@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AgclScale = Literal["self", "raw"]
+Enrichment = Literal["query", "both"]
 Modality = Literal["image", "text", "multimodal"]
 PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
 TaskName = Literal[
@@ -217,6 +218,10 @@ class EmbedderTraining(Strict):
         return self
 
 
+def _query_alone() -> list[Enrichment]:
+    return ["query"]
+
+
 class EvaluationConfig(Strict):
     """Retrieval tasks and downstream measures on the test split."""
 
@@ -226,8 +231,26 @@ class EvaluationConfig(Strict):
     )
     ks: list[int] = Field(default_factory=lambda: [1, 5, 10], min_length=1)
     batch_size: int = Field(256, ge=1, description="listings a forward pass")
-    enrich_gallery: bool = Field(False, description="write attributes for the gallery too")
+    enrich: list[Enrichment] = Field(
+        default_factory=_query_alone,
+        min_length=1,
+        description="sides that show attributes, a set of rows each; the first: the ladder's and champion's",
+    )
+    oracle: bool = Field(
+        True, description="also rows with the shop's true attributes: the most a generator could bring"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples of products for the 95 % intervals")
+
+    @model_validator(mode="after")
+    def _each_enrichment_once(self) -> Self:
+        if len(set(self.enrich)) < len(self.enrich):
+            raise ValueError(f"enrich names a side twice: {self.enrich}")
+        return self
+
+    @property
+    def enriches_gallery(self) -> bool:
+        """The ladder's rows, and so the champion, show attributes on the gallery's side, too."""
+        return self.enrich[0] == "both"
 
 
 class RefinementConfig(Strict):

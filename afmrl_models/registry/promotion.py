@@ -165,7 +165,7 @@ def _evaluate(
         images,
         config,
         query_attributes=attributes,
-        gallery_attributes=attributes if config.enrich_gallery else None,
+        gallery_attributes=attributes if config.enriches_gallery else None,
         seed=profile.seed,
     )
 
@@ -183,7 +183,7 @@ def _champion_attributes(
     from afmrl_models.attributes.generator import AttributeGenerator
 
     asked = test
-    if not profile.evaluation.enrich_gallery:
+    if not profile.evaluation.enriches_gallery:
         queries = splits.loc[splits["role"] == "query", "listing_id"]
         asked = test[test["listing_id"].isin(set(queries))]
     writer = AttributeGenerator.load(

@@ -28,7 +28,7 @@ PROFILE = {
         "generation": {"max_new_tokens": 24},
     },
     "training": {"warmup_steps": 2, "steps": 3, "batch_size": 8, "mini_batch_size": 4},
-    "evaluation": {"bootstrap": 100},
+    "evaluation": {"bootstrap": 100, "enrich": ["query", "both"]},
     # Three steps teach nothing: the challenger is promoted whatever its number.
     "champion": {"max_regression": 1.0},
     "refinement": {"steps": 2, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 24},
@@ -88,7 +88,10 @@ def test_no_row_is_lost_and_checks_have_passed(chain: Chain) -> None:
 
 def test_the_ablation_has_the_five_rows_with_numbers(chain: Chain) -> None:
     table = pd.read_parquet(chain.pipeline.directory(("release", "ablation")) / "ablation.parquet")
-    assert list(table["row"]) == ["baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit"]
+    ladder = ["baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit"]
+    beside = ["baseline_distilled", "oracle"]
+    both = [f"{row}_both" for row in ("agcl_distilled", "oracle", "afmrl", "afmrl_cit")]
+    assert sorted(table["row"]) == sorted(ladder + beside + both)
     recall = table["recall_at_1"]
     assert recall.between(0, 1).all()
     assert (table["recall_at_10"] >= recall).all()

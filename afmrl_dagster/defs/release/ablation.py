@@ -66,6 +66,7 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
             row.name: Evaluation.load(pipeline.directory(metrics_key(group)) / row.name)
             for group, group_rows in rows.items()
             for row in group_rows
+            if (pipeline.directory(metrics_key(group)) / row.name).exists()
         }
         task = judged_task(evaluations)
         table = ablation_table(

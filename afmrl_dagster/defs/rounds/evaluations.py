@@ -1,5 +1,6 @@
 """retrieval_metrics of the baseline and of each round: rows of the ablation."""
 
+import json
 from dataclasses import dataclass
 
 import dagster as dg
@@ -10,14 +11,26 @@ from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, recall_version
 from afmrl_dagster.tables import Tables
 
+ORACLE = "oracle"
+LEFT_OUT = "left_out.json"
+
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the ablation: an embedder, and the round that enriches the queries (None: title alone)."""
+    """One row of the ablation: an embedder, and whose attributes each side shows.
+
+    A round's generator, ORACLE (what the shop states of the product), or None (the title alone).
+    """
 
     name: str
     embedder: str
-    query_attributes: str | None
+    query_attributes: str | None = None
+    gallery_attributes: str | None = None
+
+    @property
+    def rounds(self) -> set[str]:
+        """The rounds whose attributes the row shows."""
+        return {self.query_attributes, self.gallery_attributes} - {ORACLE, None}  # type: ignore[return-value]
 
 
 def metrics_key(group: str) -> tuple[str, str]:
@@ -29,7 +42,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
     """Evaluate these rows on the test split; each is an MLflow run with the same metric names."""
     key = metrics_key(group)
     deps = {embedder_key(row.embedder) for row in rows}
-    deps |= {(row.query_attributes, "product_attributes") for row in rows if row.query_attributes}
+    deps |= {(shown, "product_attributes") for row in rows for shown in row.rounds}
 
     @dg.asset(
         key=list(key),
@@ -46,16 +59,33 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
         from afmrl_models.embedding.embedder import load_embedder
         from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
         from afmrl_models.retrieval.evaluation import evaluate_embedder
+        from afmrl_models.retrieval.oracle import oracle_attributes
 
         profile, tables = pipeline.profile(), Tables(pipeline)
         test = tables.of("test")
         shown: dict[str, dict[str, float]] = {}
         links: dict[str, dg.MetadataValue] = {}
+        left_out: dict[str, str] = {}
+
+        def attributes(of: str | None) -> dict[str, str] | None:
+            if of != ORACLE:
+                return None if of is None else tables.attribute_texts(of)
+            return oracle_attributes(
+                tables.listings, tables.splits, tables.images, tables.attribute_keys, split="test"
+            )
+
         with pipeline.replacing(key) as out:
             for row in rows:
                 directory = pipeline.directory(embedder_key(row.embedder))
                 version = recall_version(directory)
-                texts = tables.attribute_texts(row.query_attributes) if row.query_attributes else None
+                of_query, of_gallery = attributes(row.query_attributes), attributes(row.gallery_attributes)
+                if row.query_attributes == ORACLE and not of_query:
+                    left_out[row.name] = (
+                        f"no seller states {', '.join(tables.attribute_keys) or 'any attribute'} "
+                        "of a test product: there is no truth to show"
+                    )
+                    context.log.warning("row %s is left out: %s", row.name, left_out[row.name])
+                    continue
                 with model_run(context, pipeline, f"evaluation/{row.name}", row=row.name) as run:
                     evaluation = evaluate_embedder(
                         load_embedder(directory, pipeline.device()),
@@ -64,8 +94,8 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                         tables.images,
                         profile.evaluation,
                         split="test",
-                        query_attributes=texts,
-                        gallery_attributes=texts if profile.evaluation.enrich_gallery else None,
+                        query_attributes=of_query,
+                        gallery_attributes=of_gallery,
                         seed=profile.seed,
                         progress=True,
                     )
@@ -75,6 +105,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                             "row": row.name,
                             "embedder": f"{version.name}/{version.version}",
                             "query_attributes": row.query_attributes or "none",
+                            "gallery_attributes": row.gallery_attributes or "none",
                         }
                     )
                     dataset = run.log_dataset(
@@ -92,10 +123,10 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                         )
                 shown[row.name] = evaluation.metrics
                 links[f"mlflow_run_{row.name}"] = metadata.mlflow_link(run)
-                links[f"queries_{row.name}"] = metadata.picture(
-                    sheet, f"best and worst queries of {row.name}"
-                )
+            (out / LEFT_OUT).write_text(json.dumps(left_out, indent=2), encoding="utf-8")
         frame = pd.DataFrame(shown).rename_axis("metric").reset_index()
-        return dg.MaterializeResult(metadata={"metrics": metadata.table(frame, 200), **links})
+        return dg.MaterializeResult(
+            metadata={"metrics": metadata.table(frame, 200), "rows_left_out": left_out, **links}
+        )
 
     return asset

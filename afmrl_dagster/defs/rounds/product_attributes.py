@@ -53,7 +53,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         profile, tables = pipeline.profile(), Tables(pipeline)
         train = tables.of("train")
         held_out = tables.of(
-            "validation", "test", role=None if profile.evaluation.enrich_gallery else "query"
+            "validation", "test", role=None if "both" in profile.evaluation.enrich else "query"
         )
         if round_number:
             rewritten = listings_to_rewrite(

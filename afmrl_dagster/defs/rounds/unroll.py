@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import dagster as dg
 
 from afmrl_dagster.defs.rounds.embedders import embedder
-from afmrl_dagster.defs.rounds.evaluations import Row, retrieval_metrics
+from afmrl_dagster.defs.rounds.evaluations import ORACLE, Row, retrieval_metrics
 from afmrl_dagster.defs.rounds.generators import distilled_generator, refined_generator
 from afmrl_dagster.defs.rounds.product_attributes import attribute_expectations, product_attributes
+from afmrl_models.config.profile import EvaluationConfig, Profile
 
 
 @dataclass(frozen=True)
@@ -19,24 +20,42 @@ class Rounds:
     rows: dict[str, list[Row]]
 
 
-def rows_of(rounds: int) -> dict[str, list[Row]]:
-    """The ablation's rows by the group that evaluates them; rows of further rounds are numbered."""
+def rows_of(rounds: int, evaluation: EvaluationConfig) -> dict[str, list[Row]]:
+    """The ablation's rows by the group that evaluates them; rows of further rounds are numbered.
+
+    Rows with attributes are repeated for every further side that shows them, which their names then tell.
+    """
+
+    def enriched(name: str, embedder: str, attributes: str) -> list[Row]:
+        return [
+            Row(
+                name if sides == evaluation.enrich[0] else f"{name}_{sides}",
+                embedder,
+                query_attributes=attributes,
+                gallery_attributes=attributes if sides == "both" else None,
+            )
+            for sides in evaluation.enrich
+        ]
+
     rows = {
-        "baseline": [Row("baseline", "baseline", None)],
-        "round_0": [Row("agcl", "round_0", None), Row("agcl_distilled", "round_0", "round_0")],
+        "baseline": [Row("baseline", "baseline"), enriched("baseline_distilled", "baseline", "round_0")[0]],
+        "round_0": [Row("agcl", "round_0"), *enriched("agcl_distilled", "round_0", "round_0")],
     }
+    if evaluation.oracle:
+        rows["round_0"] += enriched("oracle", "round_0", ORACLE)
     for number in range(1, rounds + 1):
         suffix = "" if number == 1 else f"_{number}"
         rows[f"round_{number}"] = [
-            Row(f"afmrl{suffix}", f"round_{number - 1}", f"round_{number}"),
-            Row(f"afmrl_cit{suffix}", f"round_{number}", f"round_{number}"),
+            *enriched(f"afmrl{suffix}", f"round_{number - 1}", f"round_{number}"),
+            *enriched(f"afmrl_cit{suffix}", f"round_{number}", f"round_{number}"),
         ]
     return rows
 
 
-def unroll(rounds: int) -> Rounds:
+def unroll(profile: Profile) -> Rounds:
     """Build the assets of round_0 … round_<rounds> and of the baseline."""
-    rows = rows_of(rounds)
+    rounds = profile.rounds
+    rows = rows_of(rounds, profile.evaluation)
     assets = [
         distilled_generator,
         product_attributes(0),
