@@ -32,7 +32,7 @@ def catalog() -> tuple[pd.DataFrame, pd.DataFrame]:
         ("t", "p4", {"type": "bag"}, "train", None),
     ]
     frame = pd.DataFrame(rows, columns=["listing_id", "product_id", "attributes", "split", "role"])
-    frame["title"] = "a thing"
+    frame["title"], frame["content_hash"] = "a thing", "0"
     return frame.drop(columns=["split", "role"]), frame[["listing_id", "split", "role"]]
 
 
