@@ -40,7 +40,7 @@ def test_all_offers_of_the_product_have_a_say_and_only_the_split_is_told(images:
     listings, splits = catalog()
     texts = oracle_attributes(listings, splits, images, ["type", "colour"], split="test")
     assert texts == {
-        **dict.fromkeys(["q", "g1", "g2"], "type: shirt; colour: blue"),
+        **dict.fromkeys(["q", "g1", "g2"], "type: shirt; colour: Blue"),
         "alone": "type: hat",
         "other": "type: coat",
     }
