@@ -9,6 +9,7 @@ AgclScale = Literal["self", "raw"]
 Enrichment = Literal["query", "both"]
 Modality = Literal["image", "text", "multimodal"]
 PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
+RewardMetric = Literal["set_recall", "mrr", "ndcg"]
 TaskName = Literal[
     "fine_grained",
     "coarse_grained",
@@ -150,6 +151,9 @@ class SftConfig(Strict):
     mini_batch_size: int | None = Field(None, ge=1, description="rows a forward pass; null: batch_size")
     learning_rate: float = Field(1e-3, gt=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)
+    title_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the rows shown without title, so that the photo must be read"
+    )
 
 
 class GenerationConfig(Strict):
@@ -256,7 +260,12 @@ class EvaluationConfig(Strict):
 class RefinementConfig(Strict):
     """RAR: GRPO with the retrieval reward (docs/method.md stage 2), and CIT (stage 3)."""
 
-    k: int = Field(50, ge=1, description="the reward is Recall@k of the query's true matches")
+    metric: RewardMetric = Field(
+        "set_recall",
+        description="the reward of a text: this measure of the ranking it leads to, at k. set_recall is the "
+        "paper's Recall@k; mrr and ndcg also tell apart texts that find the match at different ranks",
+    )
+    k: int = Field(50, ge=1, description="how deep the reward looks")
     gallery: Literal["all", "category"] = Field(
         "all",
         description="category: the reward ranks a query among its own category only",

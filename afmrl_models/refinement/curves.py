@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 _PANELS = {
-    "reward": "reward (Recall@k; invalid text: -0.1)",
+    "reward": "reward",
     "reward_std": "spread of the reward",
     "frac_reward_zero_std": "share of texts without signal",
     "share_invalid": "share of invalid texts",

@@ -112,6 +112,7 @@ def refine_generator(
         images,
         k=config.k,
         invalid_reward=config.invalid_reward,
+        metric=config.metric,
         scope=config.gallery,
         batch_size=embedder_batch_size,
     )
@@ -121,7 +122,9 @@ def refine_generator(
             f"refinement.queries_per_step is {config.queries_per_step}, but only {len(queries)} training "
             "listings have another listing of the same product"
         )
-    logger.info("RAR: %d queries, gallery of %d, k = %d", len(queries), len(listings), config.k)
+    logger.info(
+        "RAR: %d queries, gallery of %d, %s at %d", len(queries), len(listings), config.metric, config.k
+    )
     recorder = _RecordedReward(reward, config)
     register()
     processor = AutoProcessor.from_pretrained(generator, padding_side="left", truncation_side="left")

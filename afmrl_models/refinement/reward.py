@@ -1,6 +1,6 @@
-"""RAR's reward: which share of a query's true matches the sampled text helps the embedder to find."""
+"""RAR's reward: how well the embedder finds a query's true matches with the sampled text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,9 +10,11 @@ from sentence_transformers import SentenceTransformer
 
 from afmrl_models.attributes.grammar import AttributeTextError, parse
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.config.profile import RewardMetric
 from afmrl_models.embedding.embedder import encode_listings
 from afmrl_models.embedding.inputs import embedder_input, listing_text
 from afmrl_models.errors import UserError
+from afmrl_models.retrieval.metrics import query_metrics
 from afmrl_models.retrieval.search import Gallery
 
 GalleryScope = Literal["all", "category"]
@@ -27,17 +29,22 @@ class Scored:
 
 
 class RetrievalReward:
-    """Recall@k of a listing's true matches, as a reward for its attribute text (docs/method.md stage 2).
+    """A measure of the ranking of a listing's true matches, as a reward for its attribute text.
 
-    The query is photo + title + text; the gallery holds photo + title of every training listing, embedded
-    once, without attribute text. True matches are the other listings of the query's product; the query's own
-    listing is never retrieved. The reward is the *fraction* of the true matches within the top k
-    (`set_recall_at_k` of the evaluation), not the hit rate: where a product has many listings, it tells more
-    texts apart. It stays below 1 for a product with more than k further listings, which group-normalised
-    advantages do not notice. A text that `grammar.parse` refuses gets `invalid_reward` and is never embedded.
-    Equal similarities rank by listing id.
+    Stage 2 of docs/method.md. The query is photo + title + text; the gallery holds photo + title of every
+    training listing, embedded once, with `gallery_attributes` where given and without attribute text
+    otherwise. True matches are the other listings of the query's product; the query's own listing is never
+    retrieved.
 
-    `scope="category"` searches, and looks for true matches, only among the listings of the query's category.
+    The measures are those of the evaluation, at k. `set_recall` is the *fraction* of the true matches within
+    the top k, not the hit rate: where a product has many listings, it tells more texts apart. It stays below
+    1 for a product with more than k further listings, which group-normalised advantages do not notice. `mrr`
+    and `ndcg` also tell apart texts that find a match at different ranks: with one true match a recall
+    rewards the texts of most groups alike, and teaches nothing.
+
+    A text that `grammar.parse` refuses gets `invalid_reward` and is never embedded. Equal similarities rank
+    by listing id. `scope="category"` searches, and looks for true matches, only among the listings of the
+    query's category.
     """
 
     def __init__(
@@ -48,9 +55,11 @@ class RetrievalReward:
         *,
         k: int,
         invalid_reward: float,
+        metric: RewardMetric = "set_recall",
         scope: GalleryScope = "all",
         batch_size: int = 64,
         gallery: np.ndarray | None = None,
+        gallery_attributes: Mapping[str, str] | None = None,
     ) -> None:
         """`listings`: the training split; `gallery`: its vectors (N, D) in that order, embedded here if null.
 
@@ -59,8 +68,11 @@ class RetrievalReward:
         """
         listings = listings.reset_index(drop=True)
         if gallery is None:
-            gallery = encode_listings(embedder, listings, images, "multimodal", None, batch_size)
+            gallery = encode_listings(
+                embedder, listings, images, "multimodal", gallery_attributes, batch_size
+            )
         self.k = k
+        self.metric = metric
         self.invalid_reward = invalid_reward
         self._embedder = embedder.eval().requires_grad_(False)
         self._images = images
@@ -105,12 +117,16 @@ class RetrievalReward:
         if queries:
             distinct = list(dict.fromkeys(queries))  # a group often repeats a text: embed it once
             found = self.retrieve([i for i, _ in distinct], [t for _, t in distinct])
-            recall = {
-                query: len(self._matches[query[0]].intersection(top)) / len(self._matches[query[0]])
-                for query, top in zip(distinct, found, strict=True)
+            measured = {
+                query: self._measure(query[0], top) for query, top in zip(distinct, found, strict=True)
             }
-            rewards[valid] = [recall[query] for query in queries]
+            rewards[valid] = [measured[query] for query in queries]
         return Scored(rewards, valid)
+
+    def _measure(self, listing_id: str, top: Sequence[str]) -> float:
+        matches = self._matches[listing_id]
+        hits = [found in matches for found in top]
+        return query_metrics(hits, len(matches), [self.k])[f"{self.metric}_at_{self.k}"]
 
     def retrieve(self, listing_ids: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
         """The ids of the k best gallery listings for each query (listing, attribute text), best first."""

@@ -61,7 +61,7 @@ def per_query(
             matches = frozenset(matches)
         if matches:
             hits = [item in matches for item in items[: max(ks)]]
-            rows[query] = _query_metrics(hits, len(matches), ks)
+            rows[query] = query_metrics(hits, len(matches), ks)
     columns = [f"{name}_at_{k}" for k in ks for name in METRICS]
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
     frame.index = pd.Index(list(rows), dtype=object, name="query_id")
@@ -74,8 +74,8 @@ def check_ks(ks: Sequence[int]) -> None:
         raise MetricsError(f"ks must be different numbers from 1 up, got {list(ks)}")
 
 
-def _query_metrics(hits: Sequence[bool], relevant: int, ks: Sequence[int]) -> dict[str, float]:
-    """One query's metrics: which of its ranked items are relevant, and how many there are to find."""
+def query_metrics(hits: Sequence[bool], relevant: int, ks: Sequence[int]) -> dict[str, float]:
+    """One query's `<name>_at_<k>`: which of its ranked items are relevant, and how many are to be found."""
     hit_ranks = [rank for rank, hit in enumerate(hits, start=1) if hit]
     precisions = [found / rank for found, rank in enumerate(hit_ranks, start=1)]
     metrics: dict[str, float] = {}

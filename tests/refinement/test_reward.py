@@ -1,3 +1,4 @@
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -60,6 +61,9 @@ class Embedder:
     def requires_grad_(self, _: bool) -> "Embedder":
         return self
 
+    def get_embedding_dimension(self) -> int:
+        return 3
+
     def encode(self, inputs: Sequence[dict[str, Any]], **_: Any) -> np.ndarray:
         self.seen += [row["text"] for row in inputs]
         return np.stack([self.vector(row["image"], row["text"]) for row in inputs])
@@ -74,19 +78,22 @@ def gallery() -> np.ndarray:
     return np.random.default_rng(7).integers(-1, 2, (len(LISTINGS), 3)).astype(np.float32)
 
 
-def reward(k: int, scope: Any = "all", embedder: Embedder | None = None) -> RetrievalReward:
+def reward(
+    k: int, scope: Any = "all", embedder: Embedder | None = None, metric: Any = "set_recall"
+) -> RetrievalReward:
     return RetrievalReward(
         embedder or Embedder(),  # type: ignore[arg-type]
         LISTINGS,
         Images(),  # type: ignore[arg-type]
         k=k,
         invalid_reward=-0.1,
+        metric=metric,
         scope=scope,
         gallery=gallery(),
     )
 
 
-def naive_reward(listing_id: str, text: str, k: int, scope: str) -> float:
+def naive_reward(listing_id: str, text: str, k: int, scope: str, metric: str = "set_recall") -> float:
     """The definition, one pair at a time."""
     rows = LISTINGS.to_dict("records")
     query = next(row for row in rows if row["listing_id"] == listing_id)
@@ -98,21 +105,50 @@ def naive_reward(listing_id: str, text: str, k: int, scope: str) -> float:
         similarity = sum(float(a) * float(b) for a, b in zip(vector, candidate, strict=True))
         ranked.append((-similarity, row["listing_id"], row["product_id"] == query["product_id"]))
     hits = [match for _, _, match in sorted(ranked)]
-    return sum(hits[:k]) / sum(hits)
+    found = [rank for rank, hit in enumerate(hits[:k], start=1) if hit]
+    if metric == "mrr":
+        return 1 / found[0] if found else 0.0
+    if metric == "ndcg":
+        ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, sum(hits)) + 1))
+        return sum(1 / math.log2(rank + 1) for rank in found) / ideal
+    return len(found) / sum(hits)
 
 
 @pytest.mark.parametrize("scope", ["all", "category"])
 @pytest.mark.parametrize("k", [1, 2, 4, 50])
-def test_the_reward_is_the_share_of_true_matches_in_the_top_k(k: int, scope: str) -> None:
-    ours = reward(k, scope)
+@pytest.mark.parametrize("metric", ["set_recall", "mrr", "ndcg"])
+def test_the_reward_is_the_measure_of_the_ranking_at_k(k: int, scope: str, metric: str) -> None:
+    ours = reward(k, scope, metric=metric)
     texts = [f"colour: {colour}; size: {size}" for colour in ("red", "blue", "teal") for size in "smlx"]
     queries = [(listing_id, text) for listing_id in ours.query_ids for text in texts]
     scored = ours.score([i for i, _ in queries], [t for _, t in queries])
-    expected = [naive_reward(i, t, k, scope) for i, t in queries]
+    expected = [naive_reward(i, t, k, scope, metric) for i, t in queries]
     assert scored.valid.all()
     np.testing.assert_allclose(scored.rewards, expected, atol=1e-6)
     if k < 4:
         assert len(set(expected)) > 1, "a task on which every text scores the same would prove nothing"
+
+
+def test_a_rank_tells_texts_apart_that_a_recall_rewards_alike() -> None:
+    texts = [f"colour: {colour}" for colour in ("red", "blue", "teal", "gold", "pink")]
+    recall = reward(50).score(["l5"] * 5, texts).rewards
+    rank = reward(50, metric="mrr").score(["l5"] * 5, texts).rewards
+    assert len(set(recall.tolist())) == 1
+    assert len(set(rank.tolist())) > 1
+
+
+def test_a_gallery_embedded_here_shows_the_attributes_it_is_given() -> None:
+    embedder = Embedder()
+    RetrievalReward(
+        embedder,  # type: ignore[arg-type]
+        LISTINGS,
+        Images(),  # type: ignore[arg-type]
+        k=1,
+        invalid_reward=-0.1,
+        gallery_attributes={"l8": "colour: blue"},
+    )
+    assert "blue shirt\ncolour: blue" in embedder.seen
+    assert "red shirt" in embedder.seen
 
 
 def test_queries_are_the_listings_with_a_true_match() -> None:
