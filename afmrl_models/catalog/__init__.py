@@ -5,7 +5,7 @@ from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.ingest import IngestResult, ingest
 from afmrl_models.catalog.quarantine import Reason
 from afmrl_models.catalog.sources import CatalogSource, RawRow, open_source
-from afmrl_models.catalog.splits import split_products
+from afmrl_models.catalog.splits import split_by_files, split_products
 
 __all__ = [
     "CatalogError",
@@ -16,5 +16,6 @@ __all__ = [
     "Reason",
     "ingest",
     "open_source",
+    "split_by_files",
     "split_products",
 ]

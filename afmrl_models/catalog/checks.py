@@ -68,25 +68,43 @@ def check_images_complete(listings: pd.DataFrame, images: ImageStore) -> CheckRe
     )
 
 
-def check_products_in_one_split(listings: pd.DataFrame, splits: pd.DataFrame) -> CheckResult:
-    """No product has listings in two splits."""
-    joined = listings[["listing_id", "product_id"]].merge(splits, on="listing_id", how="inner")
-    known = joined[joined["product_id"].notna()]
-    count = known.groupby("product_id")["split"].nunique()
+def check_products_in_one_split(
+    listings: pd.DataFrame, splits: pd.DataFrame, *, by_files: bool = False
+) -> CheckResult:
+    """No product, and no label, has listings in two splits; by files, validation and test may share them."""
+    columns = [name for name in ("product_id", "labels") if name in listings]
+    joined = listings[["listing_id", *columns]].merge(splits, on="listing_id", how="inner")
+    if by_files:
+        joined = joined.assign(split=joined["split"].replace(VALIDATION, TEST))
+    stated = pd.concat(
+        [joined[["split", name]].explode(name).rename(columns={name: "product"}) for name in columns]
+    )
+    count = stated[stated["product"].notna()].groupby("product")["split"].nunique()
     bad = count[count > 1]
     return CheckResult(
         "products_in_one_split",
         bad.empty,
-        "No product is in two of train, validation and test.",
+        "No product is both trained on and held out."
+        if by_files
+        else "No product is in two of train, validation and test.",
         {"products": len(count), "in_two_splits": len(bad)},
         [str(product) for product in bad.index[:_EXAMPLES]],
     )
 
 
-def check_splits_cover_listings(listings: pd.DataFrame, splits: pd.DataFrame) -> CheckResult:
-    """Every listing is in the splits table exactly once, and every split has listings."""
+def check_splits_cover_listings(
+    listings: pd.DataFrame, splits: pd.DataFrame, *, by_files: bool = False
+) -> CheckResult:
+    """Every listing is in the splits table exactly once, and every split has listings.
+
+    By files, a held-out listing may have several roles, each once; a training listing has no other.
+    """
     ids = splits["listing_id"]
-    bad = sorted(set(listings["listing_id"]) ^ set(ids)) + sorted(set(ids[ids.duplicated()]))
+    repeated = ids[ids.duplicated()]
+    if by_files:
+        trained = splits.loc[splits["split"] == TRAIN, "listing_id"]
+        repeated = pd.concat([ids[splits.duplicated()], repeated[repeated.isin(trained)]])
+    bad = sorted(set(listings["listing_id"]) ^ set(ids)) + sorted(set(repeated))
     counts = {split: int((splits["split"] == split).sum()) for split in (TRAIN, VALIDATION, TEST)}
     return CheckResult(
         "splits_cover_listings",
@@ -97,19 +115,44 @@ def check_splits_cover_listings(listings: pd.DataFrame, splits: pd.DataFrame) ->
     )
 
 
-def check_queries_answerable(listings: pd.DataFrame, splits: pd.DataFrame) -> CheckResult:
-    """Held-out listings have a role; the gallery holds the product of each query of a known one."""
-    joined = splits.merge(listings[["listing_id", "product_id"]], on="listing_id", how="left")
+def check_queries_answerable(
+    listings: pd.DataFrame, splits: pd.DataFrame, *, by_files: bool = False
+) -> CheckResult:
+    """Held-out listings have a role; the gallery holds the product, or a label, of each query of a known one.
+
+    By files, or with labels, single queries may be without an answer (evaluation counts them and leaves them
+    out), but some test query must have one.
+    """
+    labels = listings.get("labels", pd.Series(None, listings.index, dtype=object))
+    names = pd.DataFrame(
+        {
+            "listing_id": listings["listing_id"],
+            "names": [
+                stated if isinstance(stated, list) else [] if pd.isna(product) else [product]
+                for stated, product in zip(labels, listings["product_id"], strict=True)
+            ],
+        }
+    )
+    joined = splits.merge(names, on="listing_id", how="left")
     held_out = joined["split"] != TRAIN
     wrong_role = joined[held_out != joined["role"].isin([QUERY, GALLERY])]
     gallery = joined[joined["role"] == GALLERY]
-    answers = set(zip(gallery["split"], gallery["product_id"], strict=True))
-    queries = joined[(joined["role"] == QUERY) & joined["product_id"].notna()]
-    asked = pd.Series(
-        list(zip(queries["split"], queries["product_id"], strict=True)), queries.index, dtype=object
-    )
-    alone = queries[~asked.isin(answers)]
-    bad = pd.concat([wrong_role["listing_id"], alone["listing_id"]])
+    holders: dict[tuple[str, str], set[str]] = {}
+    for listing_id, split, found in gallery[["listing_id", "split", "names"]].itertuples(index=False):
+        for name in found if isinstance(found, list) else ():
+            holders.setdefault((split, name), set()).add(listing_id)
+    named = pd.Series([isinstance(found, list) and len(found) > 0 for found in joined["names"]], joined.index)
+    queries = joined[(joined["role"] == QUERY) & named]
+    unanswered = [
+        not any(len(found := holders.get((split, name), set())) > (listing_id in found) for name in stated)
+        for listing_id, split, stated in queries[["listing_id", "split", "names"]].itertuples(index=False)
+    ]
+    alone = queries[pd.Series(unanswered, queries.index, dtype=bool)]
+    refused = alone
+    if by_files or labels.notna().any():
+        tested = queries[queries["split"] == TEST]
+        refused = alone if set(tested["listing_id"]) <= set(alone["listing_id"]) else alone.iloc[:0]
+    bad = pd.concat([wrong_role["listing_id"], refused["listing_id"]])
     return CheckResult(
         "queries_answerable",
         bad.empty,

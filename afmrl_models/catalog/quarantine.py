@@ -15,6 +15,8 @@ class Reason(StrEnum):
     MISSING_LISTING_ID = "missing_listing_id"
     INVALID_LISTING_ID = "invalid_listing_id"
     DUPLICATE_LISTING_ID = "duplicate_listing_id"
+    HELD_OUT_ELSEWHERE = "held_out_elsewhere"
+    MISSING_LABEL = "missing_label"
     MISSING_TITLE = "missing_title"
     TITLE_TOO_LONG = "title_too_long"
     MISSING_IMAGE_PATH = "missing_image_path"
@@ -35,8 +37,12 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.RAGGED_ROW: "The row has more or fewer fields than the header.",
     Reason.UNDECODABLE_TEXT: "A text of the row is not valid UTF-8.",
     Reason.MISSING_LISTING_ID: "The listing id is empty.",
-    Reason.INVALID_LISTING_ID: "The listing id has control characters or over 256 characters.",
+    Reason.INVALID_LISTING_ID: (
+        "The listing id has control characters or over 256 characters, or cannot name the photo it must name."
+    ),
     Reason.DUPLICATE_LISTING_ID: "An earlier row with this listing id was kept; the first valid row stays.",
+    Reason.HELD_OUT_ELSEWHERE: "The training row's id or product is also in a held-out file.",
+    Reason.MISSING_LABEL: "The row is held out and has no label: nothing could be relevant to it.",
     Reason.MISSING_TITLE: "The title is empty or has no visible character.",
     Reason.TITLE_TOO_LONG: "The title is longer than catalog.max_title_characters.",
     Reason.MISSING_IMAGE_PATH: "The row states no photo.",

@@ -20,6 +20,7 @@ LISTINGS = pa.schema(
         pa.field("image_path", pa.string(), nullable=False),
         pa.field("attributes", pa.map_(pa.string(), pa.string())),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("labels", pa.list_(pa.string())),
     ]
 )
 QUARANTINE = pa.schema(
@@ -89,7 +90,7 @@ class TableWriter:
 def write_table(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
     """Write rows as Parquet under a temporary name, then rename: a reader never sees half a table.
 
-    A map column (`attributes`) holds one dict[str, str] (or None) a row.
+    A map column (`attributes`) holds one dict[str, str] (or None) a row, a list column (`labels`) a list.
     """
     with TableWriter(path, schema) as writer:
         writer.write(rows)
@@ -104,7 +105,7 @@ def read_table(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame
                 [None if v is None else dict(v) for v in column.to_pylist()]
                 if pa.types.is_map(column.type)
                 else column.to_pylist(),
-                dtype=object if pa.types.is_string(column.type) or pa.types.is_map(column.type) else None,
+                dtype=object if pa.types.is_string(column.type) or pa.types.is_nested(column.type) else None,
             )
             for name, column in zip(table.column_names, table.columns, strict=True)
         }

@@ -1,4 +1,4 @@
-"""Opening the catalog a profile names: a table of a team's own, or the generated one."""
+"""Opening the catalog a profile names: a team's own table, a published benchmark, or the generated one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from afmrl_models.catalog.quarantine import Reason
-from afmrl_models.config import CatalogConfig, ColumnMapping, GeneratedSource
+from afmrl_models.config import CatalogConfig, ColumnMapping, GeneratedSource, PublishedSource
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,11 @@ def open_source(config: CatalogConfig, workdir: Path, *, progress: bool = False)
     Raises CatalogError for a missing file or column and for a table that cannot be read.
     """
     from afmrl_models.catalog.generated_source import open_generated
+    from afmrl_models.catalog.published import open_published
     from afmrl_models.catalog.table_source import open_table
 
     if isinstance(config.source, GeneratedSource):
         return open_generated(config.source, workdir, config.limit, progress=progress)
+    if isinstance(config.source, PublishedSource):
+        return open_published(config.source, config.limit)
     return open_table(config.source.path, config.source.images, config.source.columns, config.limit)

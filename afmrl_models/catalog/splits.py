@@ -27,18 +27,13 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     if len(set(ids)) != len(ids):
         twice = listings["listing_id"][listings["listing_id"].duplicated()].iloc[0]
         raise CatalogError(f"splits: listing id {twice!r} comes twice")
-    members: dict[tuple[str, str], list[str]] = {}
-    for listing_id, product_id in zip(ids, listings["product_id"].tolist(), strict=True):
-        known = isinstance(product_id, str)
-        members.setdefault(("product", product_id) if known else ("listing", listing_id), []).append(
-            listing_id
-        )
+    members = _members(listings)
     if len(members) < 3:
         raise CatalogError(
             f"splits: three products are needed to train, validate and test; there are {len(members)}"
         )
 
-    products = sorted(members, key=lambda product: (_hash(config.seed, *product), product))
+    products = _shuffled(members, config.seed)
     validation = max(1, round(config.validation * len(products)))
     test = max(1, min(round(config.test * len(products)), len(products) - validation - 1))
     split_of: dict[str, str] = {}
@@ -56,6 +51,73 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
             "role": pd.Series([role_of[i] for i in ids], dtype=object),
         }
     )
+
+
+def split_by_files(listings: pd.DataFrame, held_out: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame:
+    """The splits table of a catalog whose files say what is held out; every other listing trains.
+
+    held_out: `listing_id`, `split`, `role` as the files say. A held-out listing has a row for each of its
+    roles: galleries are shared by validation and test, and queries may be in their own gallery. Where no file
+    is for validation, a share of the training products is dealt to it as `split_products` deals them. The
+    rows are in the order of `listings`; held-out ids that were not kept have none.
+
+    Raises CatalogError for a split or role that no listing is left for.
+    """
+    roles: dict[str, list[tuple[str, str | None]]] = {}
+    for listing_id, split, role in held_out[["listing_id", "split", "role"]].itertuples(index=False):
+        roles.setdefault(listing_id, []).append((split, role))
+    if VALIDATION not in set(held_out["split"]):
+        members = _members(listings[~listings["listing_id"].isin(roles.keys())])
+        products = _shuffled(members, config.seed)
+        for product in products[: max(1, round(config.validation * len(products)))]:
+            queries = _queries(product[0], members[product], config)
+            for listing_id in members[product]:
+                roles[listing_id] = [(VALIDATION, QUERY if listing_id in queries else GALLERY)]
+    rows = [
+        (listing_id, split, role)
+        for listing_id in listings["listing_id"]
+        for split, role in roles.get(listing_id, [(TRAIN, None)])
+    ]
+    present = {(split, role) for _, split, role in rows}
+    for split, role in ((TRAIN, None), (TEST, QUERY), (TEST, GALLERY)):
+        if (split, role) not in present:
+            name = f"{split} {role}" if role else split
+            raise CatalogError(f"splits: no listing of the {name} files was kept; see the quarantine table")
+    return pd.DataFrame(rows, columns=["listing_id", "split", "role"], dtype=object)
+
+
+def _members(listings: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Listing ids by product; a listing of no known product is one of its own.
+
+    Listings with a label in common, directly or by way of others, are dealt together as one product.
+    """
+    names: list[list[tuple[str, str]]] = [
+        [("product", product_id) if isinstance(product_id, str) else ("listing", listing_id)]
+        for listing_id, product_id in zip(listings["listing_id"], listings["product_id"], strict=True)
+    ]
+    for own, labels in zip(names, listings.get("labels", []), strict=False):
+        own += [("label", label) for label in labels or ()]
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(name: tuple[str, str]) -> tuple[str, str]:
+        while (above := parent.setdefault(name, name)) != name:
+            parent[name] = parent[above]
+            name = above
+        return name
+
+    for own in names:
+        for other in own[1:]:
+            parent[root(other)] = root(own[0])
+    groups: dict[tuple[str, str], list[int]] = {}
+    for position, own in enumerate(names):
+        groups.setdefault(root(own[0]), []).append(position)
+    ids = listings["listing_id"].tolist()
+    # A group's name is its first product's, so that it depends on the listings and not on their order.
+    return {min(names[p][0] for p in group): [ids[p] for p in group] for group in groups.values()}
+
+
+def _shuffled(members: dict[tuple[str, str], list[str]], seed: int) -> list[tuple[str, str]]:
+    return sorted(members, key=lambda product: (_hash(seed, *product), product))
 
 
 def _queries(kind: str, listing_ids: list[str], config: SplitsConfig) -> set[str]:

@@ -121,7 +121,7 @@ def _find_table(path: Path) -> Path:
 
 def _mapped(columns: ColumnMapping) -> list[tuple[str, str]]:
     """(key in the profile, column name) of every column the mapping names."""
-    single = ("listing_id", "product_id", "title", "description", "category", "seller", "image")
+    single = ("listing_id", "product_id", "title", "description", "category", "seller", "image", "labels")
     named = [(key, getattr(columns, key)) for key in single if getattr(columns, key) is not None]
     return named + [(f"attributes[{i}]", name) for i, name in enumerate(columns.attributes)]
 

@@ -32,11 +32,13 @@ class Listing:
     seller: str | None
     image_path: str
     attributes: dict[str, str]
+    labels: list[str] | None = None
 
     def content_hash(self, image: bytes) -> str:
         """sha256 of all fields and of the photo's bytes."""
         fields = [self.listing_id, self.product_id, self.title, self.description, self.category, self.seller]
-        stated = [*fields, self.image_path, sorted(self.attributes.items())]
+        labels = [] if self.labels is None else [self.labels]
+        stated = [*fields, self.image_path, sorted(self.attributes.items()), *labels]
         digest = hashlib.sha256(json.dumps(stated, ensure_ascii=False).encode() + b"\0")
         digest.update(image)
         return digest.hexdigest()
@@ -101,6 +103,7 @@ def check_fields(raw: RawRow, columns: ColumnMapping, table: Path, max_title_cha
         seller=text(columns.seller),
         image_path=raw.image if isinstance(raw.image, str) else f"{table.name}#{listing_id}",
         attributes=dict(_attributes(raw, columns)),
+        labels=_labels(raw, columns.labels),
     )
 
 
@@ -148,6 +151,18 @@ def _check_encodable(text: str, column: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise RowError(Reason.UNDECODABLE_TEXT, f"column {column!r}: {text!r}") from None
+
+
+def _labels(raw: RawRow, column: str | None) -> list[str] | None:
+    """The different labels of a list, or the one of a text, sorted; None where there is none."""
+    if column is None:
+        return None
+    stated = raw.values.get(column)
+    found = {as_text(value) for value in (stated if isinstance(stated, list | tuple) else [stated])}
+    labels = sorted(label for label in found if label is not None)
+    for label in labels:
+        _check_encodable(label, column)
+    return labels or None
 
 
 def _attributes(raw: RawRow, columns: ColumnMapping) -> Iterator[tuple[str, str]]:

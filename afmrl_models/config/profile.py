@@ -38,6 +38,11 @@ class ColumnMapping(Strict):
     category: str | None = Field("category", description="null: the catalog has no categories")
     seller: str | None = None
     image: str = Field("image", description="path under the catalog's root, or the image's bytes (Parquet)")
+    labels: str | None = Field(
+        None,
+        description="column with a list of labels (or one as text): listings that share a label, not those "
+        "that share product_id, are relevant to each other; null: relevance goes by product_id",
+    )
     attributes: list[str] = Field(
         default_factory=list, description="columns with what sellers state; column name = key"
     )
@@ -60,10 +65,53 @@ class GeneratedSource(Strict):
     seed: int = 0
 
 
+class HeldOutFiles(Strict):
+    """The files of one held-out split, by name under the catalog's folder."""
+
+    query: str = Field(description="listings that are searched with")
+    gallery: str = Field(
+        description="listings that are searched; validation and test may share the file, queries may be in it"
+    )
+
+
+class PublishedSource(Strict):
+    """A benchmark as it is published: text files in a folder, and photos named by listing id."""
+
+    path: Path = Field(description="folder that holds the files")
+    images: Path | None = Field(
+        None, description="folder of <id>.jpg, .jpeg, .png or .webp; null: `images` in the catalog's folder"
+    )
+    train: list[str] = Field(min_length=1, description="files to train on; their labels may be missing")
+    validation: HeldOutFiles | None = Field(
+        None, description="null: a share of the training products (splits.validation)"
+    )
+    test: HeldOutFiles | None = Field(None, description="null: splits.kind is products")
+    overlap: Literal["error", "quarantine"] = Field(
+        "error", description="what becomes of a training listing whose id or product is held out"
+    )
+
+
+class M5ProductSource(PublishedSource):
+    """M5Product: JSON files `{"<id>": {"title": …, "label": …, "url": …}}`; no url is ever fetched."""
+
+    kind: Literal["m5product"]
+    label: Literal["product", "category"] = Field(
+        "product", description="what `label` says: which product it is (fine-grained), or its category"
+    )
+
+
+class Product1MSource(PublishedSource):
+    """Product1M: lines `id#####title#####url#####url#####label#;#label`; no url is ever fetched."""
+
+    kind: Literal["product1m"]
+
+
 class CatalogConfig(Strict):
     """Where listings come from and how they are kept."""
 
-    source: Annotated[GeneratedSource | TableSource, Field(discriminator="kind")]
+    source: Annotated[
+        GeneratedSource | TableSource | M5ProductSource | Product1MSource, Field(discriminator="kind")
+    ]
     image_size: int = Field(
         56, ge=28, multiple_of=28, description="edge in pixels of the square each photo is fitted into"
     )
@@ -73,14 +121,23 @@ class CatalogConfig(Strict):
 
 
 class SplitsConfig(Strict):
-    """Products are dealt to train, validation and test; no product is in two of them."""
+    """Products are dealt to train, validation and test, or files say which; none is trained and tested on."""
 
+    kind: Literal["products", "files"] = Field(
+        "products", description="files: as the catalog's files say (m5product and product1m)"
+    )
     validation: float = Field(0.1, gt=0, lt=0.5)
     test: float = Field(0.2, gt=0, lt=0.5)
     query_share: float = Field(
         0.5, gt=0, lt=1, description="share of a held-out product's listings that are queries"
     )
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _files_say(self) -> Self:
+        if self.kind == "files" and "test" in self.model_fields_set:
+            raise ValueError("kind files: the test split is catalog.source.test, leave splits.test out")
+        return self
 
 
 class LoraSettings(Strict):
@@ -365,3 +422,21 @@ class Profile(Strict):
     champion: ChampionConfig = Field(default_factory=lambda: ChampionConfig())
     identical_products: IdenticalProductsConfig = Field(default_factory=lambda: IdenticalProductsConfig())
     tracking: TrackingConfig = Field(default_factory=lambda: TrackingConfig())
+
+    @model_validator(mode="after")
+    def _splits_fit_the_source(self) -> Self:
+        source, splits = self.catalog.source, self.splits
+        held_out = isinstance(source, PublishedSource) and (source.validation or source.test)
+        if splits.kind == "products" and held_out:
+            raise ValueError("catalog.source names held-out files: set splits.kind to files")
+        if splits.kind == "files":
+            if not isinstance(source, PublishedSource) or source.test is None:
+                raise ValueError(
+                    "splits.kind files needs catalog.source.test (kinds m5product and product1m)"
+                )
+            unused = {"validation", "query_share", "seed"} & splits.model_fields_set
+            if source.validation is not None and unused:
+                raise ValueError(
+                    f"catalog.source.validation names files: leave splits.{min(unused)} out, it deals nothing"
+                )
+        return self

@@ -107,8 +107,9 @@ def evaluate_embedder(
     Attribute texts (listing id -> text) are appended to the titles of the queries, or of the gallery,
     wherever a modality has text. Every (role, modality) is encoded once and shared by the tasks. A task that
     the catalog cannot ask (no product ids, no categories, no pair on both sides) is left out with its
-    reason, never scored 0. `encode` replaces the model (then model and images may be None); `device` is
-    where the search runs. Raises ValueError for a split without queries or gallery, or with a listing that
+    reason, never scored 0. Listings with `labels` are relevant where they share one, others where they share
+    the product. `encode` replaces the model (then model and images may be None); `device` is where the search
+    runs. Raises ValueError for a split without queries or gallery, or with a listing that
     `listings` lacks.
     """
     if encode is None:

@@ -10,7 +10,7 @@ import pandas as pd
 from afmrl_models.errors import UserError
 from afmrl_models.retrieval.metrics import check_ks, evaluate
 from afmrl_models.retrieval.search import SearchError, checked_vectors, search
-from afmrl_models.retrieval.tasks import Others
+from afmrl_models.retrieval.tasks import sharing_a_label
 
 
 class EvaluationFileError(UserError):
@@ -64,15 +64,7 @@ def evaluate_files(
         gallery_ids=ids[1],
         device=device,
     )
-    holders: dict[str, set[str]] = {}
-    for listing_id in ids[1]:
-        for label in label_sets[listing_id]:
-            holders.setdefault(label, set()).add(listing_id)
-    relevant = {}
-    for listing_id in ids[0]:
-        shared = [holders[label] for label in sorted(label_sets[listing_id]) if label in holders]
-        # One label needs no copy of its listings: with few labels they are most of the gallery.
-        relevant[listing_id] = Others(shared[0] if len(shared) == 1 else set().union(*shared), listing_id)
+    relevant = sharing_a_label(*({listing_id: label_sets[listing_id] for listing_id in side} for side in ids))
     return evaluate(dict(zip(ids[0], ranked, strict=True)), relevant, ks)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from afmrl_models.errors import UserError
 
-METRICS = ("recall", "set_recall", "precision", "map", "map_cut", "mrr", "ndcg")
+METRICS = ("recall", "set_recall", "precision", "precision_capped", "map", "map_cut", "mrr", "ndcg")
 
 
 class MetricsError(UserError):
@@ -23,9 +23,10 @@ def evaluate(
     """Mean metrics over the queries that have a relevant gallery item, and how many those are.
 
     `ranked` is query id -> gallery ids, best first; `relevant` is query id -> relevant gallery ids. Keys for
-    each k: `recall_at_k` (hit rate), `set_recall_at_k`, `precision_at_k`, `map_at_k` (M5Product's),
-    `map_cut_at_k` (trec_eval's), `mrr_at_k`, `ndcg_at_k`; and `queries`, `queries_without_relevant`. When no
-    query is left, only the two counts are returned. Raises MetricsError as `per_query` does.
+    each k: `recall_at_k` (hit rate), `set_recall_at_k`, `precision_at_k`, `precision_capped_at_k` and
+    `map_at_k` (M5Product's and Product1M's), `map_cut_at_k` (trec_eval's), `mrr_at_k`, `ndcg_at_k`; and
+    `queries`, `queries_without_relevant`. When no query is left, only the two counts are returned. Raises
+    MetricsError as `per_query` does.
     """
     frame = per_query(ranked, relevant, ks)
     counts = {
@@ -81,13 +82,16 @@ def query_metrics(hits: Sequence[bool], relevant: int, ks: Sequence[int]) -> dic
     metrics: dict[str, float] = {}
     for k in ks:
         found = sum(rank <= k for rank in hit_ranks)
-        # M5Product's toolkit looks no deeper than there are relevant items, and averages over those it found.
-        found_capped = sum(rank <= min(k, relevant) for rank in hit_ranks)
+        # The benchmarks' toolkits look no deeper than there are relevant and ranked items: Prec divides by
+        # that depth, and AP averages over the relevant items found down to it.
+        depth = min(k, relevant, len(hits))
+        found_capped = sum(rank <= depth for rank in hit_ranks)
         gain = math.fsum(1 / math.log2(rank + 1) for rank in hit_ranks[:found])
         ideal = math.fsum(1 / math.log2(rank + 1) for rank in range(1, min(k, relevant) + 1))
         metrics[f"recall_at_{k}"] = float(found > 0)
         metrics[f"set_recall_at_{k}"] = found / relevant
         metrics[f"precision_at_{k}"] = found / k
+        metrics[f"precision_capped_at_{k}"] = found_capped / depth if depth else 0.0
         metrics[f"map_at_{k}"] = math.fsum(precisions[:found_capped]) / found_capped if found_capped else 0.0
         metrics[f"map_cut_at_{k}"] = math.fsum(precisions[:found]) / relevant
         metrics[f"mrr_at_{k}"] = 1 / hit_ranks[0] if found else 0.0

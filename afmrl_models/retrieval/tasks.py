@@ -1,6 +1,6 @@
 """The five retrieval tasks of the benchmark, and a sixth among look-alikes (docs/results.md), as metadata."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
@@ -54,20 +54,52 @@ class Others(AbstractSet[str]):
         return len(self._members) - (self._left_out in self._members)
 
 
+def sharing_a_label(
+    queries: Mapping[str, Collection[Hashable]], gallery: Mapping[str, Collection[Hashable]]
+) -> dict[str, AbstractSet[str]]:
+    """Query id -> the other gallery listings that have at least one of its labels; listing id -> labels.
+
+    Every query gets an entry, an empty one if nothing is relevant.
+    """
+    holders: dict[Hashable, set[str]] = {}
+    for listing_id, labels in gallery.items():
+        for label in labels:
+            holders.setdefault(label, set()).add(listing_id)
+    # One set serves all queries of equal labels: with few labels it is most of the gallery.
+    unions: dict[frozenset[Hashable], set[str]] = {}
+    relevant: dict[str, AbstractSet[str]] = {}
+    for listing_id, labels in queries.items():
+        known = frozenset(label for label in labels if label in holders)
+        if known not in unions:
+            sets = [holders[label] for label in known]
+            unions[known] = sets[0] if len(sets) == 1 else set().union(*sets)
+        relevant[listing_id] = Others(unions[known], listing_id)
+    return relevant
+
+
 def relevant_listings(
     queries: pd.DataFrame, gallery: pd.DataFrame, same: str, within: str | None = None
 ) -> dict[str, AbstractSet[str]]:
     """Query id -> the other gallery listings with the query's value in column `same`; null equals nothing.
 
-    With `within`, they also share the value of that column. Both frames have `listing_id` and the columns;
-    every query gets an entry, an empty one if nothing is relevant.
+    Where the listings have `labels`, a shared label stands for the same `product_id`. With `within`, they
+    also share the value of that column. Both frames have `listing_id` and the columns; every query gets an
+    entry, an empty one if nothing is relevant.
     """
-    columns = [same] if within is None else [same, within]
-    groups: dict[tuple[str, ...], set[str]] = {}
-    for listing_id, *values in gallery[["listing_id", *columns]].itertuples(index=False):
-        if not any(map(pd.isna, values)):
-            groups.setdefault(tuple(values), set()).add(listing_id)
+    sides = (queries, gallery)
+    if same == "product_id" and any("labels" in side and side["labels"].notna().any() for side in sides):
+        same = "labels"
+    return sharing_a_label(_shared_values(queries, same, within), _shared_values(gallery, same, within))
+
+
+def _shared_values(side: pd.DataFrame, same: str, within: str | None) -> dict[str, list[Hashable]]:
+    scopes = side[within] if within is not None else [""] * len(side)
     return {
-        listing_id: Others(groups.get(tuple(values), set()), listing_id)
-        for listing_id, *values in queries[["listing_id", *columns]].itertuples(index=False)
+        listing_id: []
+        if stated is None
+        or scope is None
+        or pd.isna(scope)
+        or (not isinstance(stated, list) and pd.isna(stated))
+        else [(value, scope) for value in (stated if isinstance(stated, list) else [stated])]
+        for listing_id, stated, scope in zip(side["listing_id"], side[same], scopes, strict=True)
     }

@@ -1,7 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from afmrl_models.catalog import CatalogError, split_products
+from afmrl_models.catalog import CatalogError, split_by_files, split_products
 from afmrl_models.catalog.checks import (
     check_products_in_one_split,
     check_queries_answerable,
@@ -126,3 +127,89 @@ def test_each_check_fails_on_what_it_is_for() -> None:
     assert not check_rows_accounted(23, listings, quarantine).passed
     assert not check_rows_accounted(22, listings, quarantine.assign(reason="because")).passed
     assert not check_rows_accounted(22, listings, quarantine.assign(row=21)).passed
+
+
+def by_files(with_validation: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Listings of a benchmark with several labels, and what its files hold out."""
+    rows = [("g1", ["a"]), ("g2", ["b"]), ("q1", ["a", "b"]), ("q2", ["nowhere"]), ("v1", ["b"])]
+    rows += [(f"t{i}", None if i < 4 else [f"t{i // 2}"]) for i in range(12)]
+    if not with_validation:
+        rows = [row for row in rows if row[0] != "v1"]
+    frame = pd.DataFrame(rows, columns=["listing_id", "labels"], dtype=object)
+    frame["product_id"] = [None if labels is None else "#;#".join(labels) for labels in frame["labels"]]
+    held_out = [("g1", "test", "gallery"), ("g2", "test", "gallery"), ("q1", "test", "query")]
+    held_out += [("q2", "test", "query"), ("g1", "test", "query"), ("lost", "test", "query")]
+    if with_validation:
+        held_out += [
+            (i, "validation", role) for i, role in (("g1", "gallery"), ("g2", "gallery"), ("v1", "query"))
+        ]
+    return frame, pd.DataFrame(held_out, columns=["listing_id", "split", "role"], dtype=object)
+
+
+CHECKS = (check_products_in_one_split, check_splits_cover_listings, check_queries_answerable)
+
+
+def test_files_say_what_is_held_out() -> None:
+    listings, held_out = by_files()
+    splits = split_by_files(listings, held_out, SplitsConfig(kind="files"))
+    expected = {tuple(row) for row in held_out.itertuples(index=False)} - {("lost", "test", "query")}
+    found = [tuple(row) for row in splits[splits["split"] != "train"].itertuples(index=False)]
+    assert set(found) == expected and len(found) == len(expected)
+    assert splits.loc[splits["split"] == "train", "listing_id"].tolist() == [f"t{i}" for i in range(12)]
+    for check in CHECKS:
+        assert check(listings, splits, by_files=True).passed, check
+    assert check_queries_answerable(listings, splits, by_files=True).observed["without_answer"] == 2
+    assert not check_splits_cover_listings(listings, splits).passed, "without files, no listing has two roles"
+
+
+def test_without_validation_files_training_products_are_dealt() -> None:
+    listings, held_out = by_files(with_validation=False)
+    splits = split_by_files(listings, held_out, SplitsConfig(kind="files", validation=0.4))
+    counts = splits["split"].value_counts().to_dict()
+    assert counts["test"] == 5 and counts["validation"] >= 3 and counts["validation"] + counts["train"] == 12
+    assert set(splits.loc[splits["split"] == "validation", "listing_id"]) <= {f"t{i}" for i in range(12)}
+    for check in CHECKS:
+        assert check(listings, splits, by_files=True).passed, check
+    shuffled = split_by_files(listings[::-1], held_out, SplitsConfig(kind="files", validation=0.4))
+    assert set(shuffled.itertuples(index=False, name=None)) == set(splits.itertuples(index=False, name=None))
+
+
+def test_checks_of_files_fail_on_leaks_and_on_tests_that_ask_nothing() -> None:
+    listings, held_out = by_files()
+    splits = split_by_files(listings, held_out, SplitsConfig(kind="files"))
+    leak = listings.copy()
+    leak.at[leak.index[-1], "labels"] = ["other", "b"]
+    verdict = check_products_in_one_split(leak, splits, by_files=True)
+    assert (verdict.passed, verdict.examples) == (False, ["b"])
+    trained = pd.concat([splits, pd.DataFrame([("g1", "train", None)], columns=splits.columns)])
+    assert not check_splits_cover_listings(listings, trained, by_files=True).passed
+    assert not check_splits_cover_listings(listings, pd.concat([splits, splits[:1]]), by_files=True).passed
+    alone = splits[~((splits["split"] == "test") & splits["listing_id"].isin(["q1", "g1"]))]
+    verdict = check_queries_answerable(listings, alone, by_files=True)
+    assert not verdict.passed and "q2" in verdict.examples
+
+
+@pytest.mark.parametrize(("kept", "named"), [("t", "test query"), ("gq", "train"), ("tq", "test gallery")])
+def test_a_side_that_is_wholly_quarantined_is_named(kept: str, named: str) -> None:
+    listings, held_out = by_files()
+    listings = listings[listings["listing_id"].str[0].isin(list(kept))]
+    held_out = held_out[(held_out["listing_id"] != "g1") | (held_out["role"] == "gallery")]
+    with pytest.raises(CatalogError, match=f"no listing of the {named} files was kept"):
+        split_by_files(listings, held_out, SplitsConfig(kind="files"))
+
+
+def test_listings_that_share_labels_are_dealt_together() -> None:
+    rng = np.random.default_rng(0)
+    labels = [sorted({f"p{i // 2}", f"p{i // 2 + int(rng.integers(0, 2))}"}) for i in range(200)]
+    listings = pd.DataFrame(
+        {
+            "listing_id": [f"l{i:03}" for i in range(200)],
+            "product_id": ["#;#".join(x) for x in labels],
+            "labels": labels,
+        }
+    )
+    splits = split_products(listings, SplitsConfig())
+    assert check_products_in_one_split(listings, splits).passed
+    assert check_splits_cover_listings(listings, splits).passed
+    again = split_products(listings.sample(frac=1, random_state=1), SplitsConfig()).set_index("listing_id")
+    assert splits["split"].tolist() == again.loc[splits["listing_id"], "split"].tolist()

@@ -12,8 +12,10 @@ SHIPPED = sorted((Path(__file__).resolve().parents[2] / "assets_config").glob("*
 ENVIRONMENT = {"AFMRL_CATALOG": "/data/shop", "TEACHER_URL": "http://127.0.0.1:8000/v1"}
 
 
-def test_the_four_profiles_are_shipped() -> None:
-    assert {"demo", "fashion", "grocery", "paper"} <= {path.stem for path in SHIPPED}
+def test_the_profiles_are_shipped() -> None:
+    assert {"demo", "fashion", "grocery", "m5product", "paper", "product1m"} <= {
+        path.stem for path in SHIPPED
+    }
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -68,6 +70,24 @@ def profile(tmp_path: Path, text: str) -> Path:
         ),
         ("name: x\ncatalog: {source: {kind: generated}}\nembedder: {lora: {}}\n", "embedder"),
         ("name: x\ncatalog: {source: {kind: table, path: '${NO_SUCH_VARIABLE}'}}\n", "NO_SUCH_VARIABLE"),
+        (
+            "name: x\ncatalog: {source: {kind: generated}}\nsplits: {kind: files}\n",
+            "needs catalog.source.test",
+        ),
+        (
+            "name: x\ncatalog: {source: {kind: product1m, path: a, train: [b], test: {query: c, gallery: d}}}\n",
+            "set splits.kind to files",
+        ),
+        (
+            "name: x\ncatalog: {source: {kind: generated}}\nsplits: {kind: files, test: 0.2}\n",
+            "leave splits.test out",
+        ),
+        (
+            "name: x\nsplits: {kind: files, validation: 0.1}\ncatalog: {source: {kind: m5product, path: a, "
+            "train: [b], test: {query: c, gallery: d}, validation: {query: e, gallery: d}}}\n",
+            "leave splits.validation out",
+        ),
+        ("name: x\ncatalog: {source: {kind: m5product, path: a, train: []}}\n", "m5product.train"),
         ("- a list\n", "mapping"),
         ("name: [unclosed\n", "YAML"),
     ],

@@ -77,12 +77,20 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     description="Train, validation and test by product; queries and gallery within the held-out splits.",
 )
 def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    """Deal products, never listings, to the splits."""
+    """Deal products, never listings, to the splits; or read from a benchmark's files which are held out."""
+    from afmrl_models.catalog.published import open_published
     from afmrl_models.catalog.schema import SPLITS as SCHEMA
     from afmrl_models.catalog.schema import write_table
-    from afmrl_models.catalog.splits import split_products
+    from afmrl_models.catalog.splits import split_by_files, split_products
+    from afmrl_models.config import PublishedSource
 
-    frame = split_products(Tables(pipeline).listings, pipeline.profile().splits)
+    profile, listings = pipeline.profile(), Tables(pipeline).listings
+    source = profile.catalog.source
+    if profile.splits.kind == "files" and isinstance(source, PublishedSource):
+        held_out = open_published(source, profile.catalog.limit).held_out()
+        frame = split_by_files(listings, held_out, profile.splits)
+    else:
+        frame = split_products(listings, profile.splits)
     with pipeline.replacing(SPLITS) as out:
         write_table(frame, SCHEMA, out / "splits.parquet")
     counts = frame.fillna({"role": "all"}).groupby(["split", "role"]).size().rename("listings").reset_index()

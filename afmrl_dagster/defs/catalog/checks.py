@@ -69,4 +69,5 @@ def split_checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
 
     tables = Tables(pipeline)
     judges = (check_products_in_one_split, check_splits_cover_listings, check_queries_answerable)
-    yield from _report(SPLITS, [judge(tables.listings, tables.splits) for judge in judges])
+    by_files = pipeline.profile().splits.kind == "files"
+    yield from _report(SPLITS, [judge(tables.listings, tables.splits, by_files=by_files) for judge in judges])
