@@ -75,7 +75,8 @@ def profile(tmp_path: Path, text: str) -> Path:
             "needs catalog.source.test",
         ),
         (
-            "name: x\ncatalog: {source: {kind: product1m, path: a, train: [b], test: {query: c, gallery: d}}}\n",
+            "name: x\ncatalog: {source: {kind: product1m, path: a, train: [b], "
+            "test: {query: c, gallery: d}}}\n",
             "set splits.kind to files",
         ),
         (
