@@ -259,6 +259,11 @@ class EmbedderTraining(Strict):
         default_factory=_pair_kinds,
         description="share of the batches of each kind",
     )
+    neighbours: int = Field(
+        1,
+        ge=1,
+        description="products of like attributes that come into a batch together; 1: random batches",
+    )
     attribute_dropout: float = Field(
         0.5, ge=0, le=1, description="share of training queries without attribute text"
     )

@@ -5,10 +5,13 @@ batch twice: in-batch candidates are negatives to the baseline's loss, whatever 
 has at most as many pairs as there are products of its kind; with fewer products than `batch_size` it is
 smaller. The plan depends on the listings, the settings and the seed alone, so that both losses train on the
 same batches.
+
+Random batches hold few look-alikes. With `neighbours` above 1 a batch is made of groups of products with like
+attributes (highest BM25 for the text of the first, as AGCL compares them), and so of harder negatives.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +39,21 @@ class PairBatch:
     positive_attributes: np.ndarray  # bool (B,)
 
 
-def plan_batches(products: np.ndarray, config: EmbedderTraining, steps: int, seed: int) -> list[PairBatch]:
+# Rows of listings: one, and candidates (C,) -> how alike their attributes are, (C,).
+Likeness = Callable[[int, np.ndarray], np.ndarray]
+
+# Neighbours are looked for among so many products at most: time stays linear in the catalog.
+_CANDIDATES = 4096
+
+
+def plan_batches(
+    products: np.ndarray, config: EmbedderTraining, steps: int, seed: int, likeness: Likeness | None = None
+) -> list[PairBatch]:
     """The batches of `steps` training steps.
 
-    products: (N,) the product number of every listing. A positive is another listing of the anchor's product;
-    a product with one listing joins only the kinds whose query is a photo, with that listing on both sides.
+    products: (N,) the product number of every listing. likeness: needed where `config.neighbours` is above 1.
+    A positive is another listing of the anchor's product; a product with one listing joins only the kinds
+    whose query is a photo, with that listing on both sides.
     Every product of a kind is drawn once before any is drawn again.
     Raises ValueError when fewer than two products are left to tell apart.
     """
@@ -62,7 +75,14 @@ def plan_batches(products: np.ndarray, config: EmbedderTraining, steps: int, see
     if len(numbers) < 2:
         raise UserError(f"training pairs need at least two products, the training split has {len(numbers)}")
 
-    streams = {kind: _ProductStream(members[kind], rng) for kind in MODALITIES}
+    first_rows = order[starts]
+
+    def alike(product: int, candidates: np.ndarray) -> np.ndarray:
+        if likeness is None:
+            raise ValueError("batches of neighbours need the likeness of listings")
+        return likeness(int(first_rows[product]), first_rows[candidates])
+
+    streams = {kind: _ProductStream(members[kind], rng, config.neighbours, alike) for kind in MODALITIES}
     batches = []
     for kind in _schedule(shares, steps, rng):
         drawn = streams[kind].take(config.batch_size)
@@ -98,19 +118,37 @@ def _schedule(shares: dict[PairKind, float], steps: int, rng: np.random.Generato
 
 
 class _ProductStream:
-    """Products in random order, again and again."""
+    """Products in random order, again and again; with `together` above 1, in groups of neighbours."""
 
-    def __init__(self, members: np.ndarray, rng: np.random.Generator) -> None:
+    def __init__(self, members: np.ndarray, rng: np.random.Generator, together: int, alike: Likeness) -> None:
         self.members, self.rng = members, rng
+        self.together, self.alike = together, alike
         self.waiting = members[:0]
 
     def take(self, count: int) -> np.ndarray:
         """The next `count` products, all different; all of them where there are not so many."""
-        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        taken = self._next(count)
         missing = min(count, len(self.members)) - len(taken)
         if missing > 0:
             fresh = self.rng.permutation(self.members)
-            added = fresh[~np.isin(fresh, taken)][:missing]
+            self.waiting = fresh[~np.isin(fresh, taken)]
+            added = self._next(missing)
             self.waiting = fresh[~np.isin(fresh, added)]
             taken = np.concatenate([taken, added])
         return taken
+
+    def _next(self, count: int) -> np.ndarray:
+        """Up to `count` of those waiting."""
+        if self.together == 1:
+            taken, self.waiting = self.waiting[:count], self.waiting[count:]
+            return taken
+        groups = [self.waiting[:0]]
+        while count > 0 and len(self.waiting):
+            first, others = self.waiting[0], self.waiting[1 : 1 + _CANDIDATES]
+            wanted = min(self.together, count) - 1
+            near = np.argsort(-self.alike(int(first), others), kind="stable")[:wanted] if wanted else []
+            group = np.concatenate([[first], others[near]]) if wanted else self.waiting[:1]
+            groups.append(group)
+            self.waiting = self.waiting[~np.isin(self.waiting, group)]
+            count -= len(group)
+        return np.concatenate(groups)

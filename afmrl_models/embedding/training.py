@@ -82,9 +82,14 @@ def train_embedder(
         raise ValueError(f"training needs at least one step, not {steps}")
     rows = _TrainingListings.of(listings, attributes, images)
     numbers = product_numbers(rows.products)
-    batches = plan_batches(numbers, config, steps, seed)
+    bm25 = BM25(rows.attributes, k1=config.bm25_k1, b=config.bm25_b)
+
+    def likeness(row: int, candidates: np.ndarray) -> np.ndarray:
+        return bm25.scores([row], candidates.tolist())[0].numpy()
+
+    batches = plan_batches(numbers, config, steps, seed, likeness)
     model = new_embedder(base, backbone, device)
-    objective = _objective(loss, model, rows, config)
+    objective = _objective(loss, model, rows, bm25, config)
     out.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
@@ -134,7 +139,11 @@ def train_embedder(
 
 
 def _objective(
-    loss: LossName, model: SentenceTransformer, rows: "_TrainingListings", config: EmbedderTraining
+    loss: LossName,
+    model: SentenceTransformer,
+    rows: "_TrainingListings",
+    bm25: BM25,
+    config: EmbedderTraining,
 ) -> CachedMultipleNegativesRankingLoss:
     if loss == "infonce":
         infonce = (
@@ -146,7 +155,7 @@ def _objective(
     if loss == "agcl":
         return (AGCLLoss if config.gradient_caching else UncachedAGCLLoss)(
             model,
-            BM25(rows.attributes, k1=config.bm25_k1, b=config.bm25_b),
+            bm25,
             rows.products,
             temperature=config.temperature,
             margin=config.margin,

@@ -23,7 +23,7 @@ distribution.
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,14 @@ def refine_generator(
     seed: int,
     device: str,
     backbone: BackboneConfig,
+    gallery_attributes: Mapping[str, str] | None = None,
     report_to: Sequence[str] = (),
     embedder_batch_size: int = 64,
 ) -> RarResult:
     """Refine the generator at `generator` against the frozen embedder and save model and processor to `out`.
 
     `listings` is the training split only; queries are its listings with another listing of the same product.
+    `gallery_attributes`: attribute texts that the gallery shows, where retrieval enriches it, too.
     `backbone` says dtype, attention and LoRA (merged before saving); bfloat16 means autocast over float32
     weights. `report_to` as in transformers' TrainingArguments; for MLflow the caller has an active run.
     Raises ValueError if there are fewer query listings than queries_per_step.
@@ -115,6 +117,7 @@ def refine_generator(
         metric=config.metric,
         scope=config.gallery,
         batch_size=embedder_batch_size,
+        gallery_attributes=gallery_attributes,
     )
     queries = reward.query_ids
     if len(queries) < config.queries_per_step:

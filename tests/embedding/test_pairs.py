@@ -97,3 +97,29 @@ def test_says_when_there_is_nothing_to_train_on():
 
 def test_listings_without_a_product_are_their_own():
     assert product_numbers(["b", None, "a", "b", None]).tolist() == [0, 1, 2, 0, 3]
+
+
+def alike(row, candidates):
+    """Products of one decade are alike."""
+    return (PRODUCTS[candidates] // 10 == PRODUCTS[row] // 10).astype(float)
+
+
+def test_neighbours_come_into_a_batch_together():
+    config = settings(neighbours=4, pair_kinds={"image_to_multimodal": 1.0}, batch_size=8)
+    batches = plan_batches(PRODUCTS, config, steps=5, seed=0, likeness=alike)
+    assert np.array_equal(np.sort(np.concatenate([PRODUCTS[b.anchors] for b in batches])), np.arange(40))
+    together = [set(PRODUCTS[b.anchors[start : start + 4]] // 10) for b in batches for start in (0, 4)]
+    assert np.mean([len(decades) for decades in together]) < 1.5, together
+
+
+def test_batches_of_neighbours_keep_every_promise_of_random_ones():
+    config = settings(neighbours=3, pair_kinds={"same_product": 1.0}, batch_size=7)
+    batches = plan_batches(PRODUCTS, config, steps=30, seed=1, likeness=alike)
+    drawn = [PRODUCTS[batch.anchors] for batch in batches]
+    assert all(len(products) == len(set(products)) == 7 for products in drawn)
+    assert np.ptp(np.unique(np.concatenate(drawn), return_counts=True)[1]) <= 1
+
+
+def test_batches_of_neighbours_need_to_know_what_is_alike():
+    with pytest.raises(ValueError, match="likeness"):
+        plan_batches(PRODUCTS, settings(neighbours=2), steps=1, seed=0)

@@ -99,7 +99,11 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=list(key),
-        deps=[list(generator_key(round_number - 1)), list(embedder_key(previous))],
+        deps=[
+            list(generator_key(round_number - 1)),
+            list(embedder_key(previous)),
+            [previous, "product_attributes"],
+        ],
         group_name=key[0],
         kinds={"pytorch", "trl", "mlflow"},
         description=f"The attribute generator refined by RAR (GRPO) against {previous}/embedder.",
@@ -122,6 +126,9 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 seed=profile.seed,
                 device=pipeline.device(),
                 backbone=profile.generator,
+                gallery_attributes=tables.attribute_texts(previous)
+                if profile.evaluation.enriches_gallery
+                else None,
                 report_to=["mlflow"],
             )
             run.log_metrics(result.metrics)
