@@ -7,6 +7,7 @@ import dagster as dg
 from afmrl_dagster.defs.attributes.assets import teacher_attributes
 from afmrl_dagster.defs.catalog import assets as catalog
 from afmrl_dagster.defs.catalog import checks as catalog_checks
+from afmrl_dagster.defs.leakage import leakage_checks, learners
 from afmrl_dagster.defs.models import assets as models
 from afmrl_dagster.defs.release import identical
 from afmrl_dagster.defs.release.ablation import ablation
@@ -47,6 +48,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
             catalog_checks.listing_checks,
             catalog_checks.split_checks,
             *rounds.checks,
+            *leakage_checks(learners(profile.rounds)),
             identical.vectors_are_sound,
         ],
         resources={"pipeline": Pipeline(config_path=str(config), home=str(home))},

@@ -21,6 +21,7 @@ from afmrl_models.backbones.checkpoint import save_checkpoint
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config.profile import BackboneConfig, SftConfig
 from afmrl_models.errors import UserError
 
@@ -38,13 +39,18 @@ class SftResult:
 
 
 def sft_rows(
-    teacher: pd.DataFrame, listings: pd.DataFrame, images: ImageStore, keys: Sequence[str]
+    teacher: pd.DataFrame,
+    listings: pd.DataFrame,
+    images: ImageStore,
+    keys: Sequence[str],
+    seen: LearnedFrom | None = None,
 ) -> Dataset:
     """The rows SFTTrainer reads: `prompt` and `completion` messages, and the `image`, fetched when read.
 
     teacher: rows of PRODUCT_ATTRIBUTES; only valid ones are taught. listings: `listing_id`, `title`. Rows are
-    sorted by listing id, so that their order in the tables does not matter. Raises ValueError where nothing
-    is left to teach, or a taught listing is not among the listings or has no photo.
+    sorted by listing id, so that their order in the tables does not matter. seen: notes what is read.
+    Raises ValueError where nothing is left to teach, or a taught listing is not among the listings or has
+    no photo.
     """
     taught = teacher[teacher["valid"].astype(bool)].sort_values("listing_id")
     if taught.empty:
@@ -69,6 +75,8 @@ def sft_rows(
 
     def with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         ids = batch.pop("listing_id")
+        if seen is not None:
+            seen.note("distillation", *ids)
         return {**batch, "image": [images.get(listing_id) for listing_id in ids]}
 
     return rows.with_transform(with_photos)
@@ -88,14 +96,17 @@ def train_generator(
     device: str,
     report_to: Sequence[str] = (),
 ) -> SftResult:
-    """Teach the generator in `base` to write the teacher's texts; the result is a checkpoint directory `out`.
+    """Teach the generator in `base` to write the teacher's texts; the result is a checkpoint directory `out`,
+    with a record of the listings that were read (`learned_from`).
 
     teacher, listings, images, keys: see `sft_rows`. The loss is that of the completion's tokens. report_to:
     names the Trainer knows ("mlflow" logs to the active run). The same arguments give the same weights on the
     same machine.
     """
     register()
-    rows = sft_rows(teacher, listings, images, keys)
+    seen = LearnedFrom()
+    seen.note("distillation")
+    rows = sft_rows(teacher, listings, images, keys, seen)
     mini_batch = min(config.mini_batch_size or config.batch_size, config.batch_size)
     if config.batch_size % mini_batch:
         raise UserError(
@@ -148,6 +159,7 @@ def train_generator(
     if backbone.lora:
         trained = trained.merge_and_unload()
     save_checkpoint(trained.to(torch.bfloat16 if half else torch.float32), processor, out)
+    seen.save(out)
     seconds = time.monotonic() - started
     logger.info("taught %d rows in %d steps, %.0f s: %s", len(rows), config.steps, seconds, metrics)
     return SftResult({**metrics, "rows": float(len(rows))}, seconds)

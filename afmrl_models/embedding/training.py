@@ -26,6 +26,7 @@ from sentence_transformers.sentence_transformer.losses import CachedMultipleNega
 from afmrl_models.attributes.bm25 import BM25
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
 from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
@@ -73,7 +74,8 @@ def train_embedder(
 
     base: a backbone's checkpoint directory, or an embedder to continue. listings: the training split, and
     nothing else. attributes: attribute text by listing id, shown to the embedder as the dropouts say, and
-    compared by AGCL's BM25 in every batch; listings it does not hold have none. report_to: transformers'
+    compared by AGCL's BM25 in every batch; listings it does not hold have none. The listings it has seen are
+    recorded in `out` (`learned_from`). report_to: transformers'
     integrations ("mlflow"). AdamW, cosine decay after a warm-up, gradients clipped at norm 1.
 
     Raises ValueError when the listings give no pairs to train on.
@@ -81,8 +83,10 @@ def train_embedder(
     if steps < 1:
         raise ValueError(f"training needs at least one step, not {steps}")
     rows = _TrainingListings.of(listings, attributes, images)
+    rows.seen.note("training pairs")
     numbers = product_numbers(rows.products)
     bm25 = BM25(rows.attributes, k1=config.bm25_k1, b=config.bm25_b)
+    rows.seen.note("BM25 documents", *rows.ids)
 
     def likeness(row: int, candidates: np.ndarray) -> np.ndarray:
         return bm25.scores([row], candidates.tolist())[0].numpy()
@@ -127,6 +131,7 @@ def train_embedder(
         history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     seconds = time.perf_counter() - started
     save_embedder(model, out)
+    rows.seen.save(out)
     metrics = {
         "train_loss": float(output.training_loss),
         "steps": float(steps),
@@ -174,6 +179,7 @@ class _TrainingListings:
     products: list[str | None]
     attributes: list[str]
     images: ImageStore
+    seen: LearnedFrom = field(default_factory=LearnedFrom)
 
     @classmethod
     def of(
@@ -185,6 +191,7 @@ class _TrainingListings:
         return cls(ids, listings["title"].tolist(), products, texts, images)
 
     def show(self, row: int, modality: Modality, with_attributes: bool) -> EmbedderInput:
+        self.seen.note("training pairs", self.ids[row])
         image = self.images.get(self.ids[row]) if modality != "text" else None
         text = listing_text(self.titles[row], self.attributes[row] if with_attributes else None)
         return embedder_input(modality, image, text)

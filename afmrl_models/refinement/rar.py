@@ -43,6 +43,7 @@ from afmrl_models.backbones.checkpoint import save_checkpoint
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config import BackboneConfig, RefinementConfig
 from afmrl_models.embedding.embedder import load_embedder
 from afmrl_models.errors import UserError
@@ -50,6 +51,7 @@ from afmrl_models.refinement.reward import RetrievalReward, completion_text
 
 logger = logging.getLogger(__name__)
 
+HISTORY_FILE, SAMPLES_FILE = "history.parquet", "samples.parquet"
 GROUPS_KEPT = 2  # whole groups of each step that go into the sample table
 HISTORY = {  # TRL's names → ours
     "reward": "reward",
@@ -101,6 +103,9 @@ def refine_generator(
 ) -> RarResult:
     """Refine the generator at `generator` against the frozen embedder and save model and processor to `out`.
 
+    Beside them lie the history and the samples (HISTORY_FILE, SAMPLES_FILE) and a record of the listings
+    that were seen (`learned_from`).
+
     `listings` is the training split only; queries are its listings with another listing of the same product.
     `gallery_attributes`: attribute texts that the gallery shows, where retrieval enriches it, too.
     `backbone` says dtype, attention and LoRA (merged before saving); bfloat16 means autocast over float32
@@ -146,9 +151,13 @@ def refine_generator(
         trainer.train()
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_checkpoint(model.merge_and_unload() if backbone.lora else model, processor, out)
+    recorder.seen.save(out)
     history = _history(trainer.state.log_history, config)
+    samples = pd.DataFrame(recorder.samples)
+    history.to_parquet(out / HISTORY_FILE, index=False)
+    samples.to_parquet(out / SAMPLES_FILE, index=False)
     seconds = time.perf_counter() - started
-    return RarResult(_summary(history, queries, listings), history, pd.DataFrame(recorder.samples), seconds)
+    return RarResult(_summary(history, queries, listings), history, samples, seconds)
 
 
 def query_rows(
@@ -179,6 +188,9 @@ class _RecordedReward:
         self._passes = config.passes
         self._kept = GROUPS_KEPT * config.group_size
         self.samples: list[dict[str, Any]] = []
+        self.seen = LearnedFrom()
+        self.seen.note("RAR queries")
+        self.seen.note("RAR gallery", *reward.gallery_ids)
 
     def __call__(
         self,
@@ -189,6 +201,7 @@ class _RecordedReward:
         log_metric: Any,
         **_: Any,
     ) -> list[float | None]:
+        self.seen.note("RAR queries", *listing_id)
         texts = [completion_text(completion) for completion in completions]
         scored = self._reward.score(listing_id, texts)
         log_metric("share_invalid", float(1 - scored.valid.mean()))

@@ -102,6 +102,11 @@ class RetrievalReward:
         """Listings with a true match in the gallery, in the order of the listings."""
         return [listing_id for listing_id in self._titles if listing_id in self._matches]
 
+    @property
+    def gallery_ids(self) -> list[str]:
+        """The listings that are searched."""
+        return [listing_id for gallery in self._galleries.values() for listing_id in gallery.ids]
+
     def matches(self, listing_id: str) -> frozenset[str]:
         """The listings that a query for this one should find."""
         return self._matches[listing_id]

@@ -13,8 +13,8 @@ from afmrl_models.errors import UserError
 
 SETTINGS = "afmrl.json"
 _PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
-# What a Trainer leaves beside a model: its arguments (a pickle nothing needs) and its checkpoints.
-_LEFT_BY_TRAINERS = ("training_args.bin", "checkpoint-*", SETTINGS)
+# What training leaves beside a model: its arguments (a pickle nothing needs), its checkpoints, its records.
+_LEFT_BY_TRAINERS = ("training_args.bin", "checkpoint-*", "*.parquet", SETTINGS)
 
 
 class RegistryError(UserError):

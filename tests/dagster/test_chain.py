@@ -1,5 +1,6 @@
 """The whole chain on a few dozen products, through Dagster's API, on the code path of the large models."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 import yaml
 
 from afmrl_dagster.definitions import EVERYTHING, build_definitions
-from afmrl_dagster.tables import Tables
+from afmrl_dagster.defs.leakage import LEARNED_FROM_TRAINING, learners
+from afmrl_dagster.defs.models.assets import BASE_GENERATOR
+from afmrl_dagster.tables import TEACHER, Tables
+from afmrl_models.catalog.learned_from import read_record
 from afmrl_models.config import load_profile
 from afmrl_models.retrieval.evaluation import Evaluation
 
@@ -84,6 +88,42 @@ def test_everything_materializes(chain: Chain) -> None:
 def test_no_row_is_lost_and_checks_have_passed(chain: Chain) -> None:
     results = {e.check_name: e.passed for e in chain.result.get_asset_check_evaluations()}
     assert results["rows_accounted"] and results["products_in_one_split"] and results["vectors_are_sound"]
+
+
+def records(chain: Chain) -> dict[str, dict[str, set[str]]]:
+    return {
+        "/".join(key): {
+            what: set(ids)
+            for what, ids in read_record(chain.pipeline.directory(key)).groupby("what")["listing_id"]
+        }
+        for key in learners(1)
+    }
+
+
+def test_all_that_learns_leaves_a_record_of_training_listings(chain: Chain) -> None:
+    train = set(chain.tables.of("train")["listing_id"])
+    seen = records(chain)
+    assert {asset: set(steps) for asset, steps in seen.items()} == {
+        "models/base_embedder": {"tokenizer", "training pairs", "BM25 documents"},
+        "models/base_generator": {"tokenizer"},
+        "attributes/teacher_attributes": {"teacher"},
+        "round_0/attribute_generator": {"distillation"},
+        "round_1/attribute_generator": {"RAR gallery", "RAR queries"},
+        "baseline/embedder": {"training pairs", "BM25 documents"},
+        "round_0/embedder": {"training pairs", "BM25 documents"},
+        "round_1/embedder": {"training pairs", "BM25 documents"},
+    }
+    for steps in seen.values():
+        assert all(ids and ids <= train for ids in steps.values())
+    for asset, step in (
+        ("models/base_embedder", "tokenizer"),
+        ("round_0/embedder", "BM25 documents"),
+        ("round_1/attribute_generator", "RAR gallery"),
+        ("attributes/teacher_attributes", "teacher"),
+    ):
+        assert seen[asset][step] == train
+    checks = [e for e in chain.result.get_asset_check_evaluations() if e.check_name == LEARNED_FROM_TRAINING]
+    assert len(checks) == len(seen) and all(check.passed for check in checks)
 
 
 def test_the_ablation_has_the_five_rows_with_numbers(chain: Chain) -> None:
@@ -215,6 +255,34 @@ def test_a_catalog_without_product_ids_is_judged_by_category_and_stops_before_ra
     assert "coarse_grained/recall_at_1" in metrics.metrics
     assert "fine_grained" in metrics.left_out
     assert not [name for name in metrics.metrics if name.startswith("fine_grained")]
+
+
+def test_a_test_listing_smuggled_into_a_step_is_named_and_stops_what_follows(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smuggled = chain.tables.of("test").iloc[0]
+    honest = Tables.of
+
+    def of(self: Tables, *splits: str, role: str | None = None) -> pd.DataFrame:
+        rows = honest(self, *splits, role=role)
+        return pd.concat([rows, smuggled.to_frame().T], ignore_index=True) if splits == ("train",) else rows
+
+    home = tmp_path / "home"
+    shutil.copytree(chain.home / "tiny" / "catalog", home / "tiny" / "catalog")
+    monkeypatch.setattr(Tables, "of", of)
+    selection = " or ".join(
+        f'key:"{"/".join(key)}"' for key in (BASE_GENERATOR, TEACHER, ("round_0", "attribute_generator"))
+    )
+    result = execute(chain.config, home, chain.instance, selection)
+    verdicts = {e.asset_key.to_user_string(): e for e in result.get_asset_check_evaluations()}
+    assert set(verdicts) == {"models/base_generator", "attributes/teacher_attributes"}
+    for asset, verdict in verdicts.items():
+        assert not verdict.passed
+        for named in (asset, smuggled["listing_id"], smuggled["product_id"], "test split"):
+            assert named in verdict.description
+        assert smuggled["listing_id"] in verdict.metadata["leaked"].value
+    made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    assert "round_0/attribute_generator" not in made
 
 
 def test_a_generator_that_writes_nonsense_is_stopped_before_training(chain: Chain, tmp_path: Path) -> None:

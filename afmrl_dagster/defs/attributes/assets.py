@@ -17,14 +17,18 @@ from afmrl_dagster.tables import SPLITS, TEACHER, Tables
 def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Ask the teacher for every training listing."""
     from afmrl_models.attributes.teachers import open_teacher
+    from afmrl_models.catalog.learned_from import LearnedFrom
     from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
 
     profile, tables = pipeline.profile(), Tables(pipeline)
     teacher = open_teacher(profile.attributes.teacher, tables.attribute_keys, pipeline.device())
     train = tables.of("train")
     frame = teacher.write(train, tables.images, progress=True)
+    seen = LearnedFrom()
+    seen.note("teacher", *frame["listing_id"])
     with pipeline.replacing(TEACHER) as out:
         write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
+        seen.save(out)
     shown = frame.merge(train[["listing_id", "title"]], on="listing_id")[
         ["title", "attributes_text", "valid"]
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,18 +11,26 @@ from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run
 from afmrl_dagster.tables import SPLITS, Tables
 
+if TYPE_CHECKING:
+    from afmrl_models.catalog.learned_from import LearnedFrom
+
 BASE_EMBEDDER = ("models", "base_embedder")
 BASE_GENERATOR = ("models", "base_generator")
 
 
-def training_texts(tables: Tables) -> Iterator[str]:
-    """What a tokenizer may see: titles, stated attributes and prompts of the training split alone."""
+def training_texts(tables: Tables, seen: "LearnedFrom") -> Iterator[str]:
+    """What a tokenizer may see: titles, stated attributes and prompts of the training split alone.
+
+    A listing is noted in `seen` when its texts are read.
+    """
     from afmrl_models.attributes.grammar import clean, render
     from afmrl_models.attributes.prompt import user_text
 
     keys = tables.attribute_keys
     train = tables.of("train")
-    for title, attributes in zip(train["title"].tolist(), train["attributes"].tolist(), strict=True):
+    columns = (train[name].tolist() for name in ("listing_id", "title", "attributes"))
+    for listing_id, title, attributes in zip(*columns, strict=True):
+        seen.note("tokenizer", listing_id)
         yield title
         yield user_text(title, keys)
         stated = clean(attributes or {})
@@ -39,10 +48,11 @@ def training_texts(tables: Tables) -> Iterator[str]:
 def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Resolve the backbone; warm it up when its weights are random."""
     from afmrl_models.backbones.resolve import resolve
+    from afmrl_models.catalog.learned_from import LearnedFrom
     from afmrl_models.embedding.embedder import new_embedder
     from afmrl_models.embedding.training import train_embedder
 
-    profile, tables = pipeline.profile(), Tables(pipeline)
+    profile, tables, seen = pipeline.profile(), Tables(pipeline), LearnedFrom()
     with (
         pipeline.replacing(BASE_EMBEDDER) as out,
         model_run(context, pipeline, "models/base_embedder") as run,
@@ -50,7 +60,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         backbone = resolve(
             profile.embedder,
             "embedder",
-            texts=training_texts(tables),
+            texts=training_texts(tables, seen),
             image_size=profile.catalog.image_size,
             out=pipeline.scratch(BASE_EMBEDDER) / "backbone",
             seed=profile.seed,
@@ -77,6 +87,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             new_embedder(backbone, profile.embedder, device="cpu").save_pretrained(
                 str(out), create_model_card=False
             )
+        seen.save(out)
     return dg.MaterializeResult(
         metadata={
             "pretrained": profile.embedder.pretrained or "none: random weights",
@@ -99,19 +110,21 @@ def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     import shutil
 
     from afmrl_models.backbones.resolve import resolve
+    from afmrl_models.catalog.learned_from import LearnedFrom
 
-    profile, tables = pipeline.profile(), Tables(pipeline)
+    profile, tables, seen = pipeline.profile(), Tables(pipeline), LearnedFrom()
     with pipeline.replacing(BASE_GENERATOR) as out:
         resolved: Path = resolve(
             profile.generator,
             "generator",
-            texts=training_texts(tables),
+            texts=training_texts(tables, seen),
             image_size=profile.catalog.image_size,
             out=out,
             seed=profile.seed,
         )
         if resolved != out:
             shutil.copytree(resolved, out, dirs_exist_ok=True)
+        seen.save(out)
     return dg.MaterializeResult(
         metadata={
             "pretrained": profile.generator.pretrained or "none: random weights",

@@ -1,0 +1,65 @@
+"""Blocking checks on everything that learns from listings: it has seen no product of validation or test."""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.defs.models.assets import BASE_EMBEDDER, BASE_GENERATOR
+from afmrl_dagster.defs.rounds.generators import embedder_key, generator_key
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.tables import TEACHER, Tables
+
+LEARNED_FROM_TRAINING = "learned_from_training_alone"
+
+
+def learners(rounds: int) -> list[tuple[str, ...]]:
+    """The keys of all assets that learn from listings."""
+    numbers = range(rounds + 1)
+    return [
+        BASE_EMBEDDER,
+        BASE_GENERATOR,
+        TEACHER,
+        *(generator_key(number) for number in numbers),
+        *(embedder_key(group) for group in ("baseline", *(f"round_{number}" for number in numbers))),
+    ]
+
+
+def leakage_checks(keys: Iterable[Sequence[str]]) -> list[dg.AssetChecksDefinition]:
+    """One check an asset: its record of the listings it saw, against the splits."""
+    return [_leakage_check(key) for key in keys]
+
+
+def _leakage_check(key: Sequence[str]) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=LEARNED_FROM_TRAINING,
+        asset=list(key),
+        blocking=True,
+        description="No listing of a validation or test product was seen, by the asset's own record.",
+    )
+    def check(pipeline: Pipeline) -> dg.AssetCheckResult:
+        from afmrl_models.catalog.learned_from import leaks, read_record, summary
+
+        tables, name = Tables(pipeline), "/".join(key)
+        record = read_record(pipeline.directory(key))
+        leaked = leaks(record, tables.listings, tables.splits)
+        steps = summary(record, leaked, tables.listings)
+        steps.insert(0, "asset", name)
+        shown = {"steps": metadata.table(steps)}
+        if len(leaked):
+            leaked.insert(0, "asset", name)
+            shown["leaked"] = metadata.table(leaked)
+        return dg.AssetCheckResult(
+            passed=leaked.empty,
+            description=None if leaked.empty else _accusation(name, *leaked.iloc[0][1:]),
+            metadata=shown,
+        )
+
+    return check
+
+
+def _accusation(asset: str, what: str, listing_id: str, product_id: str, split: str) -> str:
+    return (
+        f"{asset}: {what} has seen listing {listing_id!r} of product {product_id!r}, which is of the {split} "
+        "split: materialize catalog/splits and all that follows it again"
+    )
