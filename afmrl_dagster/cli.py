@@ -24,9 +24,10 @@ Model = Annotated[str, typer.Option("--model", help="directory of an embedder, o
 @app.command()
 def demo() -> None:
     """Run the whole chain on the embedded default and print its table."""
+    from afmrl_dagster.launch import materialize
     from afmrl_dagster.project import shipped_profile
 
-    run(shipped_profile("demo"), "*")
+    sys.exit(materialize(shipped_profile("demo"), "*"))
 
 
 @app.command()
@@ -35,11 +36,28 @@ def run(
     select: Annotated[
         str, typer.Option(help="Dagster asset selection, such as 'release/ablation' or '+key'")
     ] = "*",
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="seeds at once; default: as many as cores have threads for (cpu_threads), one on a GPU",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="make only what is missing or stale; see above")
+    ] = False,
 ) -> None:
-    """Materialize the assets of a profile in this process."""
+    """Materialize the assets of a profile; its seeds side by side, each in a process of its own.
+
+    --resume keeps what is done: recorded by Dagster as materialized, blocking checks passed, made with the
+    profile's present settings (adding a seed or a round changes none), nothing upstream made later, and the
+    catalog's table and photos still of the same names and sizes. It trusts that outputs under AFMRL_HOME and
+    models in MLflow were not touched, and does not notice a new version of the code or of a library: after
+    one, run without --resume.
+    """
     from afmrl_dagster.launch import materialize
 
-    sys.exit(materialize(config.absolute(), select))
+    sys.exit(materialize(config.absolute(), select, parallel=parallel, resume=resume))
 
 
 @app.command()

@@ -1,9 +1,11 @@
-"""The code location: assets, checks, resources, one job and a nightly schedule for one profile."""
+"""The code location: assets, checks, resources, jobs and the nightly retraining of one profile."""
 
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
+from afmrl_dagster import nightly
 from afmrl_dagster.defs.attributes.assets import teacher_attributes
 from afmrl_dagster.defs.catalog import assets as catalog
 from afmrl_dagster.defs.catalog import checks as catalog_checks
@@ -15,35 +17,31 @@ from afmrl_dagster.defs.release.champion import champion
 from afmrl_dagster.defs.rounds.unroll import unroll
 from afmrl_dagster.project import afmrl_home, config_path
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.seeds import is_seeded, partitions
+from afmrl_dagster.settings import settings_digest
 from afmrl_dagster.terminal import terminal_logger
-from afmrl_models.config import load_profile
-
-EVERYTHING = "everything"
+from afmrl_models.config import Profile, load_profile
 
 
 def build_definitions(config: Path, home: Path) -> dg.Definitions:
     """The code location of one profile. Raises ProfileError naming file and key."""
     profile = load_profile(config)
     rounds = unroll(profile)
-    everything = dg.define_asset_job(
-        EVERYTHING,
-        selection=dg.AssetSelection.all(),
-        description="The whole chain, from the catalog to the groups.",
-    )
-    return dg.Definitions(
-        assets=[
-            catalog.raw_catalog,
-            catalog.listings,
-            catalog.splits,
-            models.base_embedder,
-            models.base_generator,
-            teacher_attributes,
-            *rounds.assets,
-            ablation(rounds.rows),
-            champion(profile.rounds),
-            identical.product_index,
-            identical.identical_products,
-        ],
+    assets = [
+        catalog.raw_catalog,
+        catalog.listings,
+        catalog.splits,
+        models.base_embedder,
+        models.base_generator,
+        teacher_attributes,
+        *rounds.assets,
+        ablation(rounds.rows),
+        champion(profile.rounds),
+        identical.product_index,
+        identical.identical_products,
+    ]
+    definitions = dg.Definitions(
+        assets=[asset.map_asset_specs(partial(_of_profile, profile)) for asset in assets],
         asset_checks=[
             catalog_checks.listing_checks,
             catalog_checks.split_checks,
@@ -52,20 +50,20 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
             identical.vectors_are_sound,
         ],
         resources={"pipeline": Pipeline(config_path=str(config), home=str(home))},
-        jobs=[everything],
-        schedules=[
-            dg.ScheduleDefinition(
-                name="nightly",
-                job=everything,
-                cron_schedule=profile.schedule,
-                execution_timezone=profile.timezone,
-                default_status=dg.DefaultScheduleStatus.STOPPED,
-                description="Retrain every night. Off until switched on.",
-            )
-        ],
         # One process for all steps: torch is imported once, and no two steps share a GPU.
         executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
+    )
+    jobs = nightly.one_seed if len(profile.seeds) == 1 else nightly.several_seeds
+    return dg.Definitions.merge(definitions, jobs(profile))
+
+
+def _of_profile(profile: Profile, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The asset with its settings as code version and, where it is trained, a partition a seed."""
+    seeded = is_seeded(profile, spec.key.path)
+    return spec.replace_attributes(
+        code_version=settings_digest(profile, spec.key.path),
+        partitions_def=partitions(profile) if seeded else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Running a profile in this process, and serving the two web pages."""
+"""Running a profile, and serving the two web pages."""
 
 import os
 import signal
@@ -6,22 +6,57 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
+from afmrl_dagster.execution import cancel_dead_runs, execute, failure_reason
 from afmrl_dagster.project import afmrl_home, prepare_dagster_home
+from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.resume import Output, Records
+from afmrl_dagster.seeds import EVERYTHING, RELEASE, SEEDS, SHARED, partition_of
+from afmrl_dagster.side_by_side import run_seeds, seeds_at_once
 from afmrl_models.errors import UserError
 
+INTERRUPTED = 130
 
-def materialize(config: Path, select: str) -> int:
-    """Materialize the selected assets; 0 when all succeed, 1 when one fails or is blocked."""
+
+def materialize(config: Path, select: str, *, parallel: int | None = None, resume: bool = False) -> int:
+    """Materialize the selected assets; 0 when all succeed, 1 when one fails or is blocked, 130 on Ctrl-C.
+
+    parallel: seeds at once; None: as many as cores allow, one on a GPU. resume: keep what is done.
+    """
     os.environ["AFMRL_CONFIG"] = str(config)
     home = afmrl_home()
     prepare_dagster_home(home)
-    from afmrl_dagster.definitions import EVERYTHING, build_definitions
+    from afmrl_dagster.definitions import build_definitions
 
     definitions = build_definitions(config, home)
+    keys = _selected(definitions, select)
+    started = time.monotonic()
+    with dg.DagsterInstance.get() as instance:
+        cancel_dead_runs(instance)
+        run = _Run(definitions, instance, Pipeline(config_path=str(config), home=str(home)))
+        try:
+            failures = run.materialize(run.outstanding(keys) if resume else run.outputs(keys), parallel)
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            sys.stderr.write("\nstopped; what is done is kept: run again with --resume\n")
+            return INTERRUPTED
+    minutes = (time.monotonic() - started) / 60
+    for failure in failures:
+        sys.stderr.write(f"\n{failure}\n")
+    if not failures:
+        _show_ablation(home, config)
+    sys.stderr.write(
+        f"\n{'FAILED' if failures else 'done'} in {minutes:.1f} minutes. "
+        f"Look: afmrl ui --config {os.path.relpath(config)}\n"
+    )
+    return 1 if failures else 0
+
+
+def _selected(definitions: dg.Definitions, select: str) -> list[dg.AssetKey]:
     graph = definitions.resolve_asset_graph()
     try:
         with warnings.catch_warnings():
@@ -33,45 +68,65 @@ def materialize(config: Path, select: str) -> int:
         raise UserError(f"--select: {select!r} is not an asset selection: {error}") from None
     if not keys:
         raise UserError(f"--select: {select!r} selects no asset")
-    started = time.monotonic()
-    with dg.DagsterInstance.get() as instance:
-        result = definitions.resolve_job_def(EVERYTHING).execute_in_process(
-            instance=instance,
-            asset_selection=keys,
-            raise_on_error=False,
-            run_config={"loggers": {"terminal": {}}},
-        )
-    minutes = (time.monotonic() - started) / 60
-    for event in result.all_events:
-        if event.is_step_failure:
-            sys.stderr.write(f"\n{event.step_key} failed: {_reason(event)}\n")
-    if result.success:
-        _show_ablation(home, config)
-    sys.stderr.write(
-        f"\nrun {result.run_id}: {'done' if result.success else 'FAILED'} in {minutes:.1f} minutes. "
-        f"Look: afmrl ui --config {os.path.relpath(config)}\n"
-    )
-    return 0 if result.success else 1
+    return keys
 
 
-def _reason(event: dg.DagsterEvent) -> str:
-    """The message of a user's mistake; the whole trace of anything else."""
-    error = event.step_failure_data.error
-    if error is None:
-        return "no error was recorded"
-    cause = error
-    while cause.cause is not None:
-        cause = cause.cause
-    return cause.message.strip() if _is_users(cause.cls_name) else error.to_string()
+@dataclass(frozen=True)
+class _Run:
+    """One call of `afmrl run`: what is to be made, in its stages."""
 
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    pipeline: Pipeline
 
-def _is_users(name: str | None) -> bool:
-    """Whether an error class of this name is one that a user can mend."""
+    def outputs(self, keys: Sequence[dg.AssetKey]) -> list[Output]:
+        """All outputs of these assets."""
+        records = Records(self.pipeline, self.definitions, self.instance)
+        return [output for key in keys for output in records.outputs(key)]
 
-    def names(kind: type[BaseException]) -> set[str]:
-        return {kind.__name__}.union(*map(names, kind.__subclasses__()))
+    def outstanding(self, keys: Sequence[dg.AssetKey]) -> list[Output]:
+        """The missing and the stale outputs of these assets; says what is kept and why the rest is not."""
+        faults = Records(self.pipeline, self.definitions, self.instance).faults()
+        chosen = {output: fault for output, fault in faults.items() if output.key in set(keys)}
+        for output, fault in chosen.items():
+            sys.stderr.write(f"{output}: {fault or 'done, kept'}\n")
+        return [output for output, fault in chosen.items() if fault]
 
-    return name in names(UserError) | {dg.Failure.__name__, "DagsterAssetCheckFailedError"}
+    def materialize(self, outputs: Sequence[Output], parallel: int | None) -> list[str]:
+        """Make the outputs: what seeds share, the seeds side by side, what compares them; what failed."""
+        profile = self.pipeline.profile()
+        if len(profile.seeds) == 1:
+            return self._stage(EVERYTHING, outputs)
+        stages: dict[str, list[Output]] = {SHARED: [], SEEDS: [], RELEASE: []}
+        for output in outputs:
+            job = RELEASE if output.key.path[0] == RELEASE else SHARED if output.seed is None else SEEDS
+            stages[job].append(output)
+        if failures := self._stage(SHARED, stages[SHARED]):
+            return failures
+        work = {
+            seed: keys
+            for seed in profile.seeds
+            if (keys := [output.key for output in stages[SEEDS] if output.seed == seed])
+        }
+        if work:
+            failed = run_seeds(self.instance, self.pipeline, work, parallel or seeds_at_once(profile))
+            failures = [f"{partition_of(seed)} failed: {reason}" for seed, reason in failed.items()]
+        if failures and stages[RELEASE]:
+            failures.append(
+                "release/* waits for all seeds; when the reason is mended, run again with --resume"
+            )
+        return failures or self._stage(RELEASE, stages[RELEASE])
+
+    def _stage(self, job: str, outputs: Sequence[Output]) -> list[str]:
+        if not outputs:
+            return []
+        result = execute(self.definitions, self.instance, job, [output.key for output in outputs])
+        failures = [
+            f"{event.step_key} failed: {failure_reason(event)}"
+            for event in result.all_events
+            if event.is_step_failure
+        ]
+        return failures if result.success else failures or [f"run {result.run_id} failed"]
 
 
 def _show_ablation(home: Path, config: Path) -> None:

@@ -8,21 +8,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from afmrl_dagster.seeds import is_seeded, partition_of, seed_of
 from afmrl_models.config import Profile, load_profile
 
 if TYPE_CHECKING:
     from afmrl_models.registry.tracking import Tracking
 
 
+RUN_FILE = ".dagster_run"
+_PARTITION_TAG = "dagster/partition"
+
+
 class Pipeline(dg.ConfigurableResource):
-    """One profile and the directory its tables, photos and models live in."""
+    """One profile and the directory its tables, photos and models live in.
+
+    A run of one seed's partition sees that seed's outputs, and those that all seeds share.
+    """
 
     config_path: str = Field(description="the profile: a YAML file such as assets_config/demo.yaml")
     home: str = Field(
         description="AFMRL_HOME: all state, one folder a profile, MLflow's database beside them"
     )
+
+    _seed: int | None = PrivateAttr(None)
+    _run_id: str | None = PrivateAttr(None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Take the seed from the partition that the run materializes."""
+        if context.run is not None:
+            self._run_id = context.run.run_id
+            partition = context.run.tags.get(_PARTITION_TAG)
+            self._seed = None if partition is None else seed_of(partition)
+
+    def of_seed(self, seed: int) -> "Pipeline":
+        """This pipeline as a run of another seed sees it."""
+        other = Pipeline(config_path=self.config_path, home=self.home)
+        other._seed, other._run_id = seed, self._run_id
+        return other
+
+    @property
+    def run_seed(self) -> int | None:
+        """The partition's seed, else the profile's only one; None where the run is for all seeds."""
+        seeds = self.profile().seeds
+        return seeds[0] if len(seeds) == 1 else self._seed
+
+    @property
+    def seed(self) -> int:
+        """The run's one seed. Raises Failure in a run that is for all of the profile's seeds."""
+        if self.run_seed is None:
+            raise dg.Failure(f"{self.config_path}: this run is for all seeds; name one (`of_seed`)")
+        return self.run_seed
 
     def profile(self) -> Profile:
         """The validated profile. Raises ProfileError naming the file and the key."""
@@ -44,14 +81,24 @@ class Pipeline(dg.ConfigurableResource):
         return device
 
     def directory(self, key: Sequence[str]) -> Path:
-        """Where the asset with this key leaves its output."""
-        return Path(self.home) / self.profile().name / Path(*key)
+        """Where the asset with this key leaves its output; of a seeded one, the run's seed's."""
+        return self._root(key) / Path(*key)
 
     def scratch(self, key: Sequence[str]) -> Path:
         """Where the asset with this key keeps unfinished work, to resume after a stop."""
-        path = Path(self.home) / self.profile().name / "scratch" / Path(*key)
+        path = self._root(key) / "scratch" / Path(*key)
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _root(self, key: Sequence[str]) -> Path:
+        profile = self.profile()
+        root = Path(self.home) / profile.name
+        return root / partition_of(self.seed) if is_seeded(profile, key) else root
+
+    def sign(self, directory: Path) -> None:
+        """Note in an output which Dagster run made it."""
+        if self._run_id is not None:
+            (directory / RUN_FILE).write_text(self._run_id, encoding="utf-8")
 
     @contextmanager
     def replacing(self, key: Sequence[str]) -> Iterator[Path]:
@@ -62,6 +109,7 @@ class Pipeline(dg.ConfigurableResource):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
+        self.sign(partial)
         shutil.rmtree(previous, ignore_errors=True)
         if final.exists():
             final.rename(previous)

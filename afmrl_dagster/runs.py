@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def model_run(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, **tags: str
+    context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, **tags: object
 ) -> Iterator["RunHandle"]:
-    """An MLflow run tagged with the Dagster run, git revision, profile, round and catalog digest."""
+    """An MLflow run tagged with the Dagster run, git revision, profile, round, seed and catalog digest."""
     tables = Tables(pipeline)
     digest = tables.catalog_digest()
     with pipeline.tracking().run(
@@ -35,6 +35,7 @@ def model_run(
             "git.revision": git_revision(),
             "profile": pipeline.profile().name,
             "round": name.split("/")[0],
+            "seed": pipeline.run_seed,
             "catalog.digest": digest,
             **tags,
         },

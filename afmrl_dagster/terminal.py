@@ -2,33 +2,27 @@
 
 import logging
 import sys
-import time
 
 import dagster as dg
 
 
-class _EventLines(logging.Handler):
-    """Turns Dagster's events into lines; warnings and errors of the assets pass through."""
+class EventLines:
+    """Dagster's events as lines; it remembers when steps started."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.step: str | None = None
         self._started: dict[str, float] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        event = getattr(record, "dagster_meta", {}).get("dagster_event")
-        line = self._line(event) if event is not None else self._message(record)
-        if line:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
-
-    def _line(self, event: dg.DagsterEvent) -> str | None:
+    def line(self, event: dg.DagsterEvent, at: float) -> str | None:
+        """The line of an event, `at` seconds since the epoch; None where it is not worth one."""
         step = (event.step_key or "").replace("__", "/")
         kind = event.event_type
         if kind == dg.DagsterEventType.STEP_START:
-            self._started[step] = time.monotonic()
+            self.step = step
+            self._started[step] = at
             return f"▶ {step}"
         if kind == dg.DagsterEventType.STEP_SUCCESS:
-            return f"✔ {step}  {time.monotonic() - self._started.get(step, time.monotonic()):.0f} s"
+            return f"✔ {step}  {self.seconds(at, step):.0f} s"
         if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             mark = "✔" if check.passed else "✘"
@@ -39,6 +33,25 @@ class _EventLines(logging.Handler):
             return f"– {step} skipped"
         return None
 
+    def seconds(self, now: float, step: str | None = None) -> float:
+        """Seconds from the start of `step` (default: the one under way) until `now`."""
+        return now - self._started.get(step or self.step or "", now)
+
+
+class _Handler(logging.Handler):
+    """Writes the lines of events to standard error; warnings and errors of the assets pass through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = EventLines()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        line = self._lines.line(event, record.created) if event is not None else self._message(record)
+        if line:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
     def _message(self, record: logging.LogRecord) -> str | None:
         message = getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage())
         if record.levelno < logging.WARNING or message.startswith("Dependencies for step"):
@@ -48,7 +61,7 @@ class _EventLines(logging.Handler):
 
 @dg.logger({}, description="One line an event, for `afmrl run`.")
 def terminal_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
-    """A logger that writes `_EventLines` to standard error."""
+    """A logger that writes `EventLines` to standard error."""
     logger = logging.Logger("afmrl", level=logging.DEBUG)
-    logger.addHandler(_EventLines())
+    logger.addHandler(_Handler())
     return logger

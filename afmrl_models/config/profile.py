@@ -407,7 +407,11 @@ class Profile(Strict):
     """One pipeline: its catalog, models, training and judgement."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    seed: int = 0
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        default_factory=lambda: [0],
+        min_length=1,
+        description="everything that is trained is trained once for each: weights, batches, sampling",
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_threads: int = Field(
         1, ge=1, description="threads of torch on a CPU; small models are fastest with one"
@@ -427,6 +431,12 @@ class Profile(Strict):
     champion: ChampionConfig = Field(default_factory=lambda: ChampionConfig())
     identical_products: IdenticalProductsConfig = Field(default_factory=lambda: IdenticalProductsConfig())
     tracking: TrackingConfig = Field(default_factory=lambda: TrackingConfig())
+
+    @model_validator(mode="after")
+    def _different_seeds(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} holds a seed twice")
+        return self
 
     @model_validator(mode="after")
     def _splits_fit_the_source(self) -> Self:

@@ -127,7 +127,7 @@ def _compare(
         values[1].to_numpy(),
         list(sides[0].loc[both, "product_id"]),
         profile.evaluation.bootstrap,
-        profile.seed,
+        profile.seeds[0],
     )
     promoted = found.low >= -config.max_regression
     reason = (
@@ -166,7 +166,7 @@ def _evaluate(
         config,
         query_attributes=attributes,
         gallery_attributes=attributes if config.enriches_gallery else None,
-        seed=profile.seed,
+        seed=profile.seeds[0],
     )
 
 

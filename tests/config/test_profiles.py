@@ -13,14 +13,15 @@ ENVIRONMENT = {"AFMRL_CATALOG": "/data/shop", "TEACHER_URL": "http://127.0.0.1:8
 
 
 def test_the_profiles_are_shipped() -> None:
-    assert {"demo", "fashion", "grocery", "m5product", "paper", "product1m"} <= {
+    assert {"demo", "fashion", "grocery", "ladder", "m5product", "paper", "product1m"} <= {
         path.stem for path in SHIPPED
     }
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_profile_is_valid_and_named_after_its_file(path: Path) -> None:
-    assert load_profile(path, ENVIRONMENT).name == path.stem
+    catalog = "fashion-" if path.stem == "ladder" else ""
+    assert load_profile(path, ENVIRONMENT).name == f"{catalog}{path.stem}"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -64,6 +65,9 @@ def profile(tmp_path: Path, text: str) -> Path:
         ),
         ("name: x\n", "catalog"),
         ("name: x\ncatalog: {source: {kind: ftp}}\n", "catalog.source"),
+        ("name: x\ncatalog: {source: {kind: generated}}\nseeds: []\n", "seeds"),
+        ("name: x\ncatalog: {source: {kind: generated}}\nseeds: [1, 2, 1]\n", "a seed twice"),
+        ("name: x\ncatalog: {source: {kind: generated}}\nseeds: [-1]\n", "seeds.0"),
         (
             "name: x\ncatalog: {source: {kind: generated}}\ntraining: {temperature: 0}\n",
             "training.temperature",

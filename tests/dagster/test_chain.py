@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from afmrl_dagster.definitions import EVERYTHING, build_definitions
+from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.defs.leakage import LEARNED_FROM_TRAINING, learners
 from afmrl_dagster.defs.models.assets import BASE_GENERATOR
+from afmrl_dagster.seeds import EVERYTHING
 from afmrl_dagster.tables import TEACHER, Tables
 from afmrl_models.catalog.learned_from import read_record
 from afmrl_models.config import load_profile

@@ -19,9 +19,11 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     """Open (or render) the source and say how much is in it."""
     from afmrl_models.catalog.sources import open_source
 
-    config = pipeline.profile().catalog
-    source = open_source(config, pipeline.directory(RAW_CATALOG), progress=True)
+    config, out = pipeline.profile().catalog, pipeline.directory(RAW_CATALOG)
+    source = open_source(config, out, progress=True)
     digest = source.digest()
+    out.mkdir(parents=True, exist_ok=True)
+    pipeline.sign(out)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
         metadata={

@@ -63,7 +63,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             texts=training_texts(tables, seen),
             image_size=profile.catalog.image_size,
             out=pipeline.scratch(BASE_EMBEDDER) / "backbone",
-            seed=profile.seed,
+            seed=pipeline.seed,
         )
         run.log_params({"embedder": profile.embedder.model_dump(mode="json")})
         warm_up = profile.training.warmup_steps if profile.embedder.pretrained is None else 0
@@ -77,7 +77,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
                 loss="infonce",
                 steps=warm_up,
                 out=out,
-                seed=profile.seed,
+                seed=pipeline.seed,
                 device=pipeline.device(),
                 backbone=profile.embedder,
                 report_to=["mlflow"],
@@ -120,7 +120,7 @@ def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
             texts=training_texts(tables, seen),
             image_size=profile.catalog.image_size,
             out=out,
-            seed=profile.seed,
+            seed=pipeline.seed,
         )
         if resolved != out:
             shutil.copytree(resolved, out, dirs_exist_ok=True)

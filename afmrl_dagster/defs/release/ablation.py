@@ -1,6 +1,7 @@
 """release/ablation: every row side by side, with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 ABLATION = ("release", "ablation")
 
 
-def judged_task(evaluations: Mapping[str, "Evaluation"]) -> "TaskName":
+def judged_task(evaluations: Iterable["Evaluation"]) -> "TaskName":
     """fine_grained where the catalog knows its products, else the first task that all rows could ask."""
-    asked = [set(evaluation.per_query["task"]) for evaluation in evaluations.values()]
+    asked = [set(evaluation.per_query["task"]) for evaluation in evaluations]
     common = set.intersection(*asked)
     if not common:
         raise dg.Failure(
@@ -62,19 +63,20 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
         from afmrl_models.retrieval.evaluation import Evaluation
 
         profile = pipeline.profile()
+        seeds = [pipeline.of_seed(seed) for seed in profile.seeds]
         evaluations = {
-            row.name: Evaluation.load(pipeline.directory(metrics_key(group)) / row.name)
+            row.name: [Evaluation.load(seed.directory(metrics_key(group)) / row.name) for seed in seeds]
             for group, group_rows in rows.items()
             for row in group_rows
-            if (pipeline.directory(metrics_key(group)) / row.name).exists()
+            if (seeds[0].directory(metrics_key(group)) / row.name).exists()
         }
-        task = judged_task(evaluations)
+        task = judged_task(chain.from_iterable(evaluations.values()))
         table = ablation_table(
-            {name: evaluation.per_query for name, evaluation in evaluations.items()},
+            {name: [one.per_query for one in of_seeds] for name, of_seeds in evaluations.items()},
             task=task,
             ks=profile.evaluation.ks,
             bootstrap=profile.evaluation.bootstrap,
-            seed=profile.seed,
+            seed=profile.seeds[0],
         )
         shown = readable(table, profile.evaluation.ks)
         with pipeline.replacing(ABLATION) as out, model_run(context, pipeline, "release/ablation") as run:

@@ -29,22 +29,25 @@ def champion(rounds: int) -> dg.AssetsDefinition:
         ],
         group_name="release",
         kinds={"mlflow"},
-        description="Aliases `challenger` and `champion` of the registered embedder and generator.",
+        description="Aliases `challenger` and `champion` of the registered embedder and generator; "
+        "of several training seeds, the first one's are judged.",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.registry.promotion import judge_challenger
         from afmrl_models.retrieval.evaluation import Evaluation
 
-        profile, tables = pipeline.profile(), Tables(pipeline)
+        profile = pipeline.profile()
+        seed = pipeline.of_seed(profile.seeds[0])
+        tables = Tables(seed)
         with pipeline.replacing(CHAMPION) as out, model_run(context, pipeline, "release/champion") as run:
             decision = judge_challenger(
                 profile,
                 pipeline.tracking(),
-                embedder=recall_version(pipeline.directory(embedder_key(last))),
-                generator=recall_version(pipeline.directory(generator_key(rounds))),
-                evaluated=Evaluation.load(pipeline.directory(metrics_key(last)) / row),
-                baseline=recall_version(pipeline.directory(embedder_key("baseline"))),
-                baseline_evaluated=Evaluation.load(pipeline.directory(metrics_key("baseline")) / "baseline"),
+                embedder=recall_version(seed.directory(embedder_key(last))),
+                generator=recall_version(seed.directory(generator_key(rounds))),
+                evaluated=Evaluation.load(seed.directory(metrics_key(last)) / row),
+                baseline=recall_version(seed.directory(embedder_key("baseline"))),
+                baseline_evaluated=Evaluation.load(seed.directory(metrics_key("baseline")) / "baseline"),
                 test=tables.of("test"),
                 splits=tables.splits,
                 images=tables.images,

@@ -33,7 +33,7 @@ def embedder(
         profile, tables = pipeline.profile(), Tables(pipeline)
         train = tables.of("train")
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key), loss=loss) as run:
-            run.log_params({"loss": loss, "training": profile.training.model_dump(), "seed": profile.seed})
+            run.log_params({"loss": loss, "training": profile.training.model_dump(), "seed": pipeline.seed})
             run.log_dataset(
                 train, name=f"{profile.name}-train", digest=tables.catalog_digest(), context="training"
             )
@@ -46,7 +46,7 @@ def embedder(
                 loss=loss,
                 steps=profile.training.steps,
                 out=out,
-                seed=profile.seed,
+                seed=pipeline.seed,
                 device=pipeline.device(),
                 backbone=profile.embedder,
                 report_to=["mlflow"],
@@ -57,7 +57,7 @@ def embedder(
                 out,
                 profile.name,
                 image_size=profile.catalog.image_size,
-                tags={"round": group, "loss": loss},
+                tags={"round": group, "loss": loss, "seed": str(pipeline.seed)},
             )
             remember_version(out, version)
         return dg.MaterializeResult(

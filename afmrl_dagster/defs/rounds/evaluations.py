@@ -96,7 +96,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                         split="test",
                         query_attributes=of_query,
                         gallery_attributes=of_gallery,
-                        seed=profile.seed,
+                        seed=pipeline.seed,
                         progress=True,
                     )
                     evaluation.save(out / row.name)

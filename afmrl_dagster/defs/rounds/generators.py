@@ -41,7 +41,7 @@ def register(
         keys=tables.attribute_keys,
         generation=profile.attributes.generation,
         dtype=profile.generator.dtype,
-        tags={"round": f"round_{round_number}"},
+        tags={"round": f"round_{round_number}", "seed": str(pipeline.seed)},
     )
     remember_version(directory, version)
     return version
@@ -65,7 +65,7 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             {
                 "sft": profile.attributes.sft.model_dump(),
                 "teacher": profile.attributes.teacher.kind,
-                "seed": profile.seed,
+                "seed": pipeline.seed,
             }
         )
         result = train_generator(
@@ -77,7 +77,7 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             profile.generator,
             profile.attributes.sft,
             out,
-            seed=profile.seed,
+            seed=pipeline.seed,
             device=pipeline.device(),
             report_to=["mlflow"],
         )
@@ -114,7 +114,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
 
         profile, tables = pipeline.profile(), Tables(pipeline)
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
-            run.log_params({"rar": profile.refinement.model_dump(), "seed": profile.seed})
+            run.log_params({"rar": profile.refinement.model_dump(), "seed": pipeline.seed})
             result = refine_generator(
                 pipeline.directory(generator_key(round_number - 1)),
                 pipeline.directory(embedder_key(previous)),
@@ -123,7 +123,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 tables.attribute_keys,
                 profile.refinement,
                 out,
-                seed=profile.seed,
+                seed=pipeline.seed,
                 device=pipeline.device(),
                 backbone=profile.generator,
                 gallery_attributes=tables.attribute_texts(previous)

@@ -57,7 +57,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         )
         if round_number:
             rewritten = listings_to_rewrite(
-                list(train["listing_id"]), profile.refinement.cit_share, profile.seed + round_number
+                list(train["listing_id"]), profile.refinement.cit_share, pipeline.seed + round_number
             )
             train = train[train["listing_id"].isin(set(rewritten))]
         wanted = pd.concat([train, held_out], ignore_index=True)
