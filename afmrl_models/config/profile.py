@@ -1,5 +1,6 @@
 """The pydantic models of a profile. Unknown keys are errors; every field says what it does."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
@@ -455,3 +456,7 @@ class Profile(Strict):
                     f"catalog.source.validation names files: leave splits.{min(unused)} out, it deals nothing"
                 )
         return self
+
+    def digest(self) -> str:
+        """12 hex digits that differ between any two profiles whose settings differ."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:12]

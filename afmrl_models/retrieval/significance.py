@@ -1,6 +1,6 @@
-"""Bootstrap intervals over products: the listings of one product are no independent queries."""
+"""Bootstrap intervals over products (the listings of one are no independent queries) and over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +68,52 @@ def paired_bootstrap(
     differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     interval = bootstrap_interval(differences, products, n, seed, level=level)
     return PairedDifference(float(differences.mean()), *interval)
+
+
+def two_way_bootstrap(
+    systems: Mapping[str, np.ndarray],
+    products: Sequence[str],
+    n: int = 1000,
+    seed: int = 0,
+    *,
+    paired_seeds: bool,
+) -> dict[str, np.ndarray]:
+    """Means (n, M) of every system over queries and training seeds, both drawn anew `n` times.
+
+    systems: name -> values (S, Q, M) of S seeds, the same Q queries in all systems, M metrics. A draw takes
+    products as `bootstrap_interval` does, the same ones for all systems and seeds, and independently of them
+    S - 1 of the S seeds with replacement (two-way bootstrap, Owen 2007; one draw fewer than there are seeds
+    makes the variance unbiased, McCarthy & Snowden 1985), the same ones for all systems where
+    `paired_seeds`. One seed is taken as it is: then only products are drawn. Differences of two systems' rows
+    are paired. Where seeds differ by far more than products make up for, so few of them give intervals that
+    are too narrow (docs/results.md).
+
+    Raises ValueError for no values or a NaN, and for paired systems with different numbers of seeds.
+    """
+    counts = {name: len(values) for name, values in systems.items()}
+    if paired_seeds and len(set(counts.values())) > 1:
+        raise ValueError(f"paired seeds need the same number of them in every system, got {counts}")
+    columns = [values.transpose(1, 0, 2).reshape(values.shape[1], -1) for values in systems.values()]
+    means = _resampled_means(pd.DataFrame(np.concatenate(columns, axis=1)), products, n, seed)
+    generator = np.random.default_rng([seed, 1])
+    shared: np.ndarray | None = None
+    drawn: dict[str, np.ndarray] = {}
+    start = 0
+    for name, values in systems.items():
+        seeds, _, metrics = values.shape
+        by_seed = means[:, start : start + seeds * metrics].reshape(n, seeds, metrics)
+        start += seeds * metrics
+        weights = shared if shared is not None else _seed_weights(generator, n, seeds)
+        shared = weights if paired_seeds else None
+        drawn[name] = (weights[:, None, :] @ by_seed)[:, 0, :]
+    return drawn
+
+
+def _seed_weights(generator: np.random.Generator, n: int, seeds: int) -> np.ndarray:
+    """The share of each seed in each draw, (n, seeds)."""
+    draws = max(1, seeds - 1)
+    weights: np.ndarray = generator.multinomial(draws, np.full(seeds, 1 / seeds), size=n) / draws
+    return weights
 
 
 def _resampled_means(values: pd.DataFrame, products: Sequence[str], n: int, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The whole chain on a few dozen products, through Dagster's API, on the code path of the large models."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,11 +129,20 @@ def test_all_that_learns_leaves_a_record_of_training_listings(chain: Chain) -> N
 
 
 def test_the_ablation_has_the_five_rows_with_numbers(chain: Chain) -> None:
-    table = pd.read_parquet(chain.pipeline.directory(("release", "ablation")) / "ablation.parquet")
+    folder = chain.pipeline.directory(("release", "ablation"))
+    table = pd.read_parquet(folder / "ablation.parquet")
+    assert set(table["task"]) == {"fine_grained", "fine_grained_in_category"}
+    table = table[table["task"] == "fine_grained"]
     ladder = ["baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit"]
     beside = ["baseline_distilled", "oracle"]
     both = [f"{row}_both" for row in ("agcl_distilled", "oracle", "afmrl", "afmrl_cit")]
     assert sorted(table["row"]) == sorted(ladder + beside + both)
+    record = json.loads((folder / "ablation.json").read_text())
+    assert record["about"]["profile_digest"] == chain.profile.digest()
+    assert record["about"]["git_revision"] and record["left_out"] == {}
+    assert {line["rung"] for line in record["rungs"]} >= {"agcl - baseline", "afmrl_cit - baseline"}
+    assert "## All tasks" in (folder / "evidence.md").read_text()
+    assert (folder / "ablation_fine_grained_in_category.png").exists()
     recall = table["recall_at_1"]
     assert recall.between(0, 1).all()
     assert (table["recall_at_10"] >= recall).all()
@@ -199,7 +209,7 @@ def test_assets_link_to_their_runs_and_show_a_picture(chain: Chain) -> None:
     assert shown("catalog", "listings")["sample"].value.startswith(
         "![sample listings](data:image/jpeg;base64,"
     )
-    assert shown("release", "ablation")["plot"].value.startswith("![")
+    assert shown("release", "ablation")["plot_fine_grained"].value.startswith("![")
 
 
 def test_groups_cover_only_known_listings(chain: Chain) -> None:

@@ -1,51 +1,20 @@
-"""release/ablation: every row side by side, with intervals."""
+"""release/ablation: the ladder, every row side by side over all seeds, with intervals."""
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+import json
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from afmrl_dagster import metadata
-from afmrl_dagster.defs.rounds.evaluations import Row, metrics_key
+from afmrl_dagster.defs.rounds.evaluations import LEFT_OUT, Row, metrics_key
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.runs import model_run
+from afmrl_dagster.runs import git_revision, model_run
+from afmrl_dagster.tables import Tables
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from afmrl_models.config.profile import TaskName
     from afmrl_models.retrieval.evaluation import Evaluation
 
 ABLATION = ("release", "ablation")
-
-
-def judged_task(evaluations: Iterable["Evaluation"]) -> "TaskName":
-    """fine_grained where the catalog knows its products, else the first task that all rows could ask."""
-    asked = [set(evaluation.per_query["task"]) for evaluation in evaluations]
-    common = set.intersection(*asked)
-    if not common:
-        raise dg.Failure(
-            "release/ablation: the test split answers no task: it has neither products nor categories"
-        )
-    return "fine_grained" if "fine_grained" in common else min(common)
-
-
-def readable(table: "pd.DataFrame", ks: Sequence[int]) -> "pd.DataFrame":
-    """The ablation for people: a value and its interval in one cell."""
-    shown = table[["row", "queries"]].copy()
-    for k in ks:
-        name = f"recall_at_{k}"
-        shown[f"Recall@{k} [95 %]"] = [
-            f"{value:.3f} [{low:.3f}, {high:.3f}]"
-            for value, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-        ]
-    first = f"recall_at_{ks[0]}_difference"
-    shown[f"Recall@{ks[0]} against baseline"] = [
-        "" if value != value else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-        for value, low, high in zip(table[first], table[f"{first}_low"], table[f"{first}_high"], strict=True)
-    ]
-    return shown
 
 
 def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
@@ -56,44 +25,83 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
         deps=[list(metrics_key(group)) for group in rows],
         group_name="release",
         kinds={"python", "mlflow"},
-        description="One row a step of the method, on the same queries, with 95 % intervals over products.",
+        description="One row a step of the method and what each rung adds, on the same queries, with 95 % "
+        "intervals.",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-        from afmrl_models.retrieval.ablation import ablation_plot, ablation_table
-        from afmrl_models.retrieval.evaluation import Evaluation
+        from afmrl_models.retrieval.ablation import judge_rows
+        from afmrl_models.retrieval.ablation_plot import ablation_plot
+        from afmrl_models.retrieval.ablation_report import evidence, headlines_table, summary
 
         profile = pipeline.profile()
-        seeds = [pipeline.of_seed(seed) for seed in profile.seeds]
-        evaluations = {
-            row.name: [Evaluation.load(seed.directory(metrics_key(group)) / row.name) for seed in seeds]
-            for group, group_rows in rows.items()
-            for row in group_rows
-            if (seeds[0].directory(metrics_key(group)) / row.name).exists()
-        }
-        task = judged_task(chain.from_iterable(evaluations.values()))
-        table = ablation_table(
-            {name: [one.per_query for one in of_seeds] for name, of_seeds in evaluations.items()},
-            task=task,
+        evaluations, left_out = evaluated(pipeline, rows)
+        judged = judge_rows(
+            {
+                name: {seed: evaluation.per_query for seed, evaluation in seeds.items()}
+                for name, seeds in evaluations.items()
+            },
             ks=profile.evaluation.ks,
+            downstream={name: [e.metrics for e in seeds.values()] for name, seeds in evaluations.items()},
             bootstrap=profile.evaluation.bootstrap,
             seed=profile.seeds[0],
         )
-        shown = readable(table, profile.evaluation.ks)
+        about = {
+            "profile": profile.name,
+            "profile_digest": profile.digest(),
+            "git_revision": git_revision(),
+            "catalog_digest": Tables(pipeline).catalog_digest()[:12],
+            "seeds": ", ".join(map(str, profile.seeds)),
+            "bootstrap": profile.evaluation.bootstrap,
+        }
         with pipeline.replacing(ABLATION) as out, model_run(context, pipeline, "release/ablation") as run:
-            table.to_parquet(out / "ablation.parquet", index=False)
-            (out / "ablation.md").write_text(shown.to_markdown(index=False), encoding="utf-8")
-            ablation_plot(table, out / "ablation.png")
-            run.log_artifact(out / "ablation.png")
-            run.log_table(table, "ablation.json")
+            record = {"about": about, "left_out": left_out, **judged.as_dict()}
+            (out / "ablation.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+            (out / "ablation.md").write_text(summary(judged, left_out), encoding="utf-8")
+            (out / "evidence.md").write_text(evidence(judged, about, left_out), encoding="utf-8")
+            judged.rows.to_parquet(out / "ablation.parquet", index=False)
+            pictures = {judged.tasks[0]: "ablation.png"}
+            pictures |= {task: f"ablation_{task}.png" for task in judged.tasks[1:]}
+            for task, picture in pictures.items():
+                ablation_plot(judged, out / picture, task)
+            for name in ("ablation.json", "evidence.md", *pictures.values()):
+                run.log_artifact(out / name)
+            run.log_table(judged.rows, "rows.json")
+            run.log_table(judged.rungs, "rungs.json")
+            run.log_params(about)
+            run.log_metrics(judged.metrics())
+        plots = {
+            f"plot_{task}": metadata.picture_file(
+                pipeline.directory(ABLATION) / picture, f"{task}: the ladder and what each rung adds"
+            )
+            for task, picture in pictures.items()
+        }
         return dg.MaterializeResult(
             metadata={
-                "task": task,
-                "table": metadata.table(shown),
-                "plot": metadata.picture_file(
-                    pipeline.directory(ABLATION) / "ablation.png", "recall by row, with 95 % intervals"
-                ),
+                **plots,
+                "ladder": dg.MetadataValue.md(summary(judged, left_out)),
+                "all_tasks": dg.MetadataValue.md(headlines_table(judged)),
+                "rows_left_out": left_out,
                 "mlflow_run": metadata.mlflow_link(run),
             }
         )
 
     return asset
+
+
+def evaluated(
+    pipeline: Pipeline, rows: dict[str, list[Row]]
+) -> tuple[dict[str, dict[int, "Evaluation"]], dict[str, str]]:
+    """Each row's evaluations by seed, and why rows are missing."""
+    from afmrl_models.retrieval.evaluation import Evaluation
+
+    evaluations: dict[str, dict[int, Evaluation]] = {}
+    left_out: dict[str, str] = {}
+    for seed in pipeline.profile().seeds:
+        of_seed = pipeline.of_seed(seed)
+        for group, group_rows in rows.items():
+            directory = of_seed.directory(metrics_key(group))
+            left_out |= json.loads((directory / LEFT_OUT).read_text(encoding="utf-8"))
+            for row in group_rows:
+                if row.name not in left_out:
+                    evaluations.setdefault(row.name, {})[seed] = Evaluation.load(directory / row.name)
+    return {name: evaluations[name] for name in evaluations if name not in left_out}, left_out
