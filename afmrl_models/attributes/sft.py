@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
@@ -44,11 +45,15 @@ def sft_rows(
     images: ImageStore,
     keys: Sequence[str],
     seen: LearnedFrom | None = None,
+    *,
+    title_dropout: float = 0.0,
+    seed: int = 0,
 ) -> Dataset:
     """The rows SFTTrainer reads: `prompt` and `completion` messages, and the `image`, fetched when read.
 
     teacher: rows of PRODUCT_ATTRIBUTES; only valid ones are taught. listings: `listing_id`, `title`. Rows are
     sorted by listing id, so that their order in the tables does not matter. seen: notes what is read.
+    title_dropout: at each reading this share of the rows has an empty title, drawn from `seed`.
     Raises ValueError where nothing is left to teach, or a taught listing is not among the listings or has
     no photo.
     """
@@ -73,13 +78,18 @@ def sft_rows(
         }
     )
 
-    def with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    rng = np.random.default_rng(seed)
+    untitled = trl_prompt("", keys)
+
+    def read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         ids = batch.pop("listing_id")
         if seen is not None:
             seen.note("distillation", *ids)
-        return {**batch, "image": [images.get(listing_id) for listing_id in ids]}
+        hidden = rng.random(len(ids)) < title_dropout
+        prompts = [untitled if hide else prompt for hide, prompt in zip(hidden, batch["prompt"], strict=True)]
+        return {**batch, "prompt": prompts, "image": [images.get(listing_id) for listing_id in ids]}
 
-    return rows.with_transform(with_photos)
+    return rows.with_transform(read)
 
 
 def train_generator(
@@ -106,7 +116,7 @@ def train_generator(
     register()
     seen = LearnedFrom()
     seen.note("distillation")
-    rows = sft_rows(teacher, listings, images, keys, seen)
+    rows = sft_rows(teacher, listings, images, keys, seen, title_dropout=config.title_dropout, seed=seed)
     mini_batch = min(config.mini_batch_size or config.batch_size, config.batch_size)
     if config.batch_size % mini_batch:
         raise UserError(

@@ -115,7 +115,7 @@ def evaluate_embedder(
     if encode is None:
         if model is None or images is None:
             raise ValueError("evaluate_embedder needs a model and images, or an encode function")
-        encode = _model_encoder(model, images, config.batch_size, progress)
+        encode = model_encoder(model, images, config.batch_size, progress)
         device = device or str(model.device)
     sides = {role: _side(listings, splits, split, role) for role in ("query", "gallery")}
     attributes = {"query": query_attributes, "gallery": gallery_attributes}
@@ -181,15 +181,23 @@ def evaluate_embedder(
     )
 
 
-def _model_encoder(
+def model_encoder(
     model: "SentenceTransformer", images: "ImageStore", batch_size: int, progress: bool
 ) -> Encode:
+    """How a model embeds listings. What was asked for once is kept: evaluations of one embedder share it."""
     from afmrl_models.embedding.embedder import encode_listings
+
+    kept: dict[tuple[object, ...], np.ndarray] = {}
 
     def encode(
         listings: pd.DataFrame, modality: Modality, attributes: Mapping[str, str] | None
     ) -> np.ndarray:
-        return encode_listings(model, listings, images, modality, attributes, batch_size, progress)
+        ids = listings["listing_id"]
+        texts = tuple((attributes or {}).get(id_) for id_ in ids) if modality != "image" else None
+        key = (modality, tuple(ids), texts)
+        if key not in kept:
+            kept[key] = encode_listings(model, listings, images, modality, attributes, batch_size, progress)
+        return kept[key]
 
     return encode
 

@@ -1,6 +1,7 @@
 """Distillation through TRL: a small generator learns what only the photo shows, the same at every run."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -150,6 +151,19 @@ def test_photos_are_fetched_when_a_row_is_read(listings: pd.DataFrame, images: I
     assert set(row) == {"prompt", "completion", "image"}
     assert fetched == [sorted(listings["listing_id"])[5]]
     assert np.array_equal(np.asarray(row["image"]), images.pixels(fetched)[0])
+
+
+def test_a_share_of_the_rows_hides_the_title(listings: pd.DataFrame, images: ImageStore) -> None:
+    def titled(**settings: Any) -> list[bool]:
+        rows = sft_rows(listings, listings, images, KEYS, **settings)
+        empty = user_text("", KEYS)
+        return [row["prompt"][0]["content"] != empty for row in rows]
+
+    assert all(titled())
+    half = titled(title_dropout=0.5, seed=1)
+    assert 0.3 < np.mean(half) < 0.7
+    assert half == titled(title_dropout=0.5, seed=1)
+    assert half != titled(title_dropout=0.5, seed=2)
 
 
 def test_what_cannot_be_taught_is_an_error(

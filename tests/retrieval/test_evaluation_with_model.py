@@ -8,7 +8,7 @@ from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
 from afmrl_models.config.profile import BackboneConfig, EvaluationConfig
 from afmrl_models.embedding.embedder import encode_listings, new_embedder
 from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
-from afmrl_models.retrieval.evaluation import evaluate_embedder
+from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
 
 
 def test_a_model_is_evaluated_on_its_own_vectors(tmp_path) -> None:
@@ -43,3 +43,25 @@ def test_a_model_is_evaluated_on_its_own_vectors(tmp_path) -> None:
     assert evaluation.metrics["text_to_image/recall_at_1"] == np.mean(hits)
     assert evaluation.metrics["fine_grained/queries"] == 6
     assert contact_sheet(sheet_rows(evaluation, listings, worst=3, best=3), images).size[0] > 500
+
+
+def test_rows_of_one_embedder_share_what_it_embeds(tmp_path, monkeypatch) -> None:
+    import afmrl_models.embedding.embedder as embedder
+
+    asked: list[tuple[str, int, bool]] = []
+
+    def counted(model, listings, images, modality, attributes, batch_size, progress):
+        asked.append((modality, len(listings), attributes is not None))
+        return np.ones((len(listings), 2), dtype=np.float32)
+
+    monkeypatch.setattr(embedder, "encode_listings", counted)
+    listings = pd.DataFrame({"listing_id": ["a", "b"]})
+    encode = model_encoder(None, None, 8, progress=False)
+    encode(listings, "multimodal", None)
+    encode(listings, "multimodal", {"elsewhere": "colour: red"})
+    encode(listings, "multimodal", {"a": "colour: red"})
+    encode(listings, "multimodal", {"a": "colour: blue"})
+    encode(listings, "image", {"a": "colour: blue"})
+    encode(listings, "image", None)
+    encode(listings[:1], "multimodal", None)
+    assert [modality for modality, _, _ in asked] == ["multimodal"] * 3 + ["image", "multimodal"]

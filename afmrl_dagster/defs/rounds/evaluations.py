@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,6 +11,11 @@ from afmrl_dagster.defs.rounds.generators import embedder_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, recall_version
 from afmrl_dagster.tables import Tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from afmrl_models.retrieval.evaluation import Encode
 
 ORACLE = "oracle"
 LEFT_OUT = "left_out.json"
@@ -58,7 +64,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
 
         from afmrl_models.embedding.embedder import load_embedder
         from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
-        from afmrl_models.retrieval.evaluation import evaluate_embedder
+        from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
         from afmrl_models.retrieval.oracle import oracle_attributes
 
         profile, tables = pipeline.profile(), Tables(pipeline)
@@ -74,6 +80,16 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                 tables.listings, tables.splits, tables.images, tables.attribute_keys, split="test"
             )
 
+        encoders: dict[str, Encode] = {}
+
+        def encoder(directory: "Path") -> "Encode":
+            """One for all rows of an embedder: what they share is embedded once."""
+            if str(directory) not in encoders:
+                model = load_embedder(directory, pipeline.device())
+                batch_size = profile.evaluation.batch_size
+                encoders[str(directory)] = model_encoder(model, tables.images, batch_size, progress=True)
+            return encoders[str(directory)]
+
         with pipeline.replacing(key) as out:
             for row in rows:
                 directory = pipeline.directory(embedder_key(row.embedder))
@@ -88,16 +104,17 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                     continue
                 with model_run(context, pipeline, f"evaluation/{row.name}", row=row.name) as run:
                     evaluation = evaluate_embedder(
-                        load_embedder(directory, pipeline.device()),
+                        None,
                         test,
                         tables.splits,
-                        tables.images,
+                        None,
                         profile.evaluation,
                         split="test",
                         query_attributes=of_query,
                         gallery_attributes=of_gallery,
                         seed=pipeline.seed,
-                        progress=True,
+                        encode=encoder(directory),
+                        device=pipeline.device(),
                     )
                     evaluation.save(out / row.name)
                     run.log_params(
