@@ -22,17 +22,34 @@ if TYPE_CHECKING:
 def table(frame: "pd.DataFrame", rows: int = 20) -> dg.MetadataValue:
     """The first rows as a Markdown table; cells of catalog text cannot break it."""
 
-    def cell(value: object) -> str:
-        text = f"{value:.4f}" if isinstance(value, float) else str(value)
-        return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]
-
     lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
     lines += [
-        "| " + " | ".join(cell(v) for v in row) + " |" for row in frame.head(rows).itertuples(index=False)
+        "| " + " | ".join(_cell(v) for v in row) + " |" for row in frame.head(rows).itertuples(index=False)
     ]
     if len(frame) > rows:
         lines.append(f"\n{len(frame) - rows} more rows")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def photo_table(frame: "pd.DataFrame", photo: str) -> dg.MetadataValue:
+    """All rows as a Markdown table whose column `photo` holds PNGs, or None."""
+    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    for row in frame.to_dict("records"):
+        cells = [
+            _cell(value)
+            if name != photo
+            else ""
+            if value is None
+            else f"![photo](data:image/png;base64,{base64.b64encode(value).decode()})"
+            for name, value in row.items()
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]
 
 
 def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:

@@ -76,4 +76,8 @@ class Tables:
         """sha256 over the content hashes of all listings: the version of the data."""
         from hashlib import sha256
 
-        return sha256("".join(sorted(self.listings["content_hash"])).encode()).hexdigest()
+        from afmrl_models.catalog.schema import read_table
+
+        path = self.pipeline.directory(LISTINGS) / "listings.parquet"
+        hashes = read_table(path, ["content_hash"])["content_hash"]
+        return sha256("".join(sorted(hashes)).encode()).hexdigest()

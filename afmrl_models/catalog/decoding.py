@@ -5,45 +5,61 @@ import io
 import numpy as np
 from PIL import ExifTags, Image
 
+from afmrl_models.catalog import jpeg
 from afmrl_models.catalog.quarantine import Reason, RowError
 
-MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000
 # Only plain raster formats (others, such as EPS, start interpreters), as far as this Pillow has them.
 Image.init()
 FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") if name in Image.OPEN)
 _WHITE = (255, 255, 255)
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# EXIF's orientation to (quarter turns counter-clockwise, then mirrored left to right).
+_UPRIGHT = {
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
 }
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
     """The photo as uint8 (size, size, 3): upright, over white, fitted whole into the square (letterbox).
 
-    JPEGs are decoded at the smallest of their built-in scales that is at least twice the square.
+    JPEGs are decoded at the smallest of their built-in scales that is not below the square.
     Raises RowError: image_unreadable, or image_too_large for over 64 million pixels to decode.
     """
     if not data:
         raise RowError(Reason.IMAGE_UNREADABLE, "the photo has no bytes")
+    found = jpeg.decode_jpeg(data, size) if data.startswith(jpeg.START) else None
+    pixels, orientation = _decode_any(data, size) if found is None else found
+    if orientation in _UPRIGHT:
+        turns, mirrored = _UPRIGHT[orientation]
+        pixels = np.rot90(pixels, turns)
+        pixels = pixels[:, ::-1] if mirrored else pixels
+    height, width = pixels.shape[:2]
+    if height == width == size:
+        return np.ascontiguousarray(pixels)
+    square = np.full((size, size, 3), 255, dtype=np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    return square
+
+
+def _decode_any(data: bytes, size: int) -> tuple[np.ndarray, int]:
+    """Any format through Pillow: RGB pixels with a longer edge of `size`, and EXIF's orientation."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.draft(None, _at_least(image.size, 2 * size))
+            image.draft(None, jpeg.fitted(image.size, min(size, max(image.size))))
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise RowError(Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels, at most {MAX_PIXELS:,}")
             image.load()
             small = _over_white(image)
-            small = small.resize(_fitted(small.size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
-            turn = _TURNS.get(_orientation(image))
-            if turn is not None:
-                small = small.transpose(turn)
+            small = small.resize(jpeg.fitted(small.size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
+            return np.asarray(small), _orientation(image)
     except RowError:
         raise
     except Image.DecompressionBombError as error:
@@ -54,19 +70,6 @@ def decode(data: bytes, size: int) -> np.ndarray:
         ) from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise RowError(Reason.IMAGE_UNREADABLE, f"{type(error).__name__}: {error}") from None
-    square = Image.new("RGB", (size, size), _WHITE)
-    square.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
-    return np.asarray(square)
-
-
-def _fitted(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Width and height of the photo scaled, up or down, so that its longer edge is `size`."""
-    longer = max(shape)
-    return max(1, round(shape[0] * size / longer)), max(1, round(shape[1] * size / longer))
-
-
-def _at_least(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    return _fitted(shape, min(size, max(shape)))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -72,7 +72,7 @@ class ImageStore:
 
 
 class ImageStoreWriter:
-    """Appends photos to a new store in an existing folder; memory does not grow with their number."""
+    """Appends photos to a new store in a folder of its own; memory does not grow with their number."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
@@ -80,6 +80,7 @@ class ImageStoreWriter:
         self._ids: list[str] = []
 
     def __enter__(self) -> Self:
+        self._path.mkdir(parents=True, exist_ok=True)
         self._file = (self._path / PIXELS).open("wb")
         self._header = self._write_header()
         return self

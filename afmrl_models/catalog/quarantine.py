@@ -12,6 +12,7 @@ class Reason(StrEnum):
     MALFORMED_ROW = "malformed_row"
     RAGGED_ROW = "ragged_row"
     UNDECODABLE_TEXT = "undecodable_text"
+    FIELD_TOO_LONG = "field_too_long"
     MISSING_LISTING_ID = "missing_listing_id"
     INVALID_LISTING_ID = "invalid_listing_id"
     DUPLICATE_LISTING_ID = "duplicate_listing_id"
@@ -31,11 +32,17 @@ class Reason(StrEnum):
         """One sentence on what is wrong with such a row."""
         return DESCRIPTIONS[self]
 
+    @property
+    def concerns_photo(self) -> bool:
+        """Whether it is the photo that is missing or bad, so that there is none to show."""
+        return self.value.startswith("image_") or self is Reason.MISSING_IMAGE_PATH
+
 
 DESCRIPTIONS: dict[Reason, str] = {
-    Reason.MALFORMED_ROW: "The row cannot be parsed: broken quoting, broken JSON, or an oversized field.",
+    Reason.MALFORMED_ROW: "The row cannot be parsed: broken quoting or JSON, or a line of over 16 MiB.",
     Reason.RAGGED_ROW: "The row has more or fewer fields than the header.",
-    Reason.UNDECODABLE_TEXT: "A text of the row is not valid UTF-8.",
+    Reason.UNDECODABLE_TEXT: "A text of the row is not valid in the table's encoding, or holds a NUL.",
+    Reason.FIELD_TOO_LONG: "A field has over 131,072 characters.",
     Reason.MISSING_LISTING_ID: "The listing id is empty.",
     Reason.INVALID_LISTING_ID: (
         "The listing id has control characters or over 256 characters, or cannot name the photo it must name."
@@ -46,8 +53,8 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.MISSING_TITLE: "The title is empty or has no visible character.",
     Reason.TITLE_TOO_LONG: "The title is longer than catalog.max_title_characters.",
     Reason.MISSING_IMAGE_PATH: "The row states no photo.",
-    Reason.IMAGE_REMOTE: "The photo is a URL; photos are read from files or from the table.",
-    Reason.IMAGE_OUTSIDE_ROOT: "The photo's path leaves the root of the photos.",
+    Reason.IMAGE_REMOTE: "The photo is a URL that catalog.source.allow_remote does not allow.",
+    Reason.IMAGE_OUTSIDE_ROOT: "The photo's path, or a link on it, leaves the root of the photos.",
     Reason.IMAGE_NOT_FOUND: "There is no such file under the root of the photos.",
     Reason.IMAGE_TOO_LARGE: "The photo has too many bytes or pixels to be decoded safely.",
     Reason.IMAGE_UNREADABLE: "The photo is empty, truncated, or not an image of a known format.",

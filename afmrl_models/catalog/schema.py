@@ -1,7 +1,7 @@
 """The tables a catalog becomes, and how they are written and read."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +31,7 @@ QUARANTINE = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
+QUARANTINE_EXAMPLES = pa.schema([*QUARANTINE, pa.field("photo", pa.binary())])
 SPLITS = pa.schema(
     [
         pa.field("listing_id", pa.string(), nullable=False),
@@ -68,16 +69,25 @@ class TableWriter:
 
     def write(self, rows: pd.DataFrame) -> None:
         """Append rows; a map column (`attributes`) holds one dict[str, str] (or None) a row."""
-        columns = [
+        self.write_columns(
+            {
+                field.name: [None if v is None or v is pd.NA or v != v else v for v in rows[field.name]]
+                for field in self._schema
+            }
+        )
+
+    def write_columns(self, columns: Mapping[str, Sequence[object]]) -> None:
+        """Append rows given as one list a column, None where a value is missing."""
+        arrays = [
             pa.array(
-                [None if not isinstance(v, dict) else list(v.items()) for v in rows[field.name]]
+                [list(v.items()) if isinstance(v, dict) else None for v in columns[field.name]]
                 if pa.types.is_map(field.type)
-                else [None if v is None or v is pd.NA or v != v else v for v in rows[field.name]],
+                else columns[field.name],
                 type=field.type,
             )
             for field in self._schema
         ]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._writer.close()

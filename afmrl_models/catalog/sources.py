@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from afmrl_models.catalog.photos import Photos
 from afmrl_models.catalog.quarantine import Reason
 from afmrl_models.config import CatalogConfig, ColumnMapping, GeneratedSource, PublishedSource
 
@@ -31,8 +32,8 @@ class CatalogSource(Protocol):
         """The table's file; errors name it."""
 
     @property
-    def images_root(self) -> Path:
-        """The folder that image paths are relative to, and may not leave."""
+    def photos(self) -> Photos:
+        """Reads the photos that rows name; no name may lead out of their root."""
 
     @property
     def columns(self) -> ColumnMapping:

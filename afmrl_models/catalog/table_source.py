@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from afmrl_models.catalog.delimited import read_records
 from afmrl_models.catalog.errors import CatalogError
+from afmrl_models.catalog.photos import PhotoFolder, Photos
 from afmrl_models.catalog.quarantine import Reason
 from afmrl_models.catalog.sources import RawRow
 from afmrl_models.config import ColumnMapping
@@ -29,7 +30,7 @@ class TableCatalog:
     """A table on disk whose mapped columns exist (see `open_table`)."""
 
     table: Path
-    images_root: Path
+    photos: Photos
     columns: ColumnMapping
     limit: int | None = None
 
@@ -52,10 +53,7 @@ class TableCatalog:
             return digest.hexdigest()
         for raw in self.rows():
             if isinstance(raw.image, str):
-                try:
-                    size = (self.images_root / raw.image).stat().st_size
-                except (OSError, ValueError):
-                    size = -1
+                size = self.photos.size(raw.image)
                 digest.update(f"{raw.image}\0{size}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
@@ -76,7 +74,7 @@ def open_table(
     if not root.is_dir():
         raise CatalogError(f"{root}: no such folder of photos (catalog.source.images)")
     _check_columns(table, columns, table_columns(table))
-    return TableCatalog(table, root, columns, limit)
+    return TableCatalog(table, PhotoFolder(root), columns, limit)
 
 
 def table_columns(table: Path) -> list[str]:

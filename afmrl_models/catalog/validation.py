@@ -3,24 +3,22 @@
 import hashlib
 import json
 import math
-import os
-import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afmrl_models.catalog.decoding import MAX_BYTES
-from afmrl_models.catalog.quarantine import Reason, RowError
+from afmrl_models.catalog.photos import Photos, check_bytes
+from afmrl_models.catalog.quarantine import Reason, RowError, storable
 from afmrl_models.catalog.sources import RawRow
 from afmrl_models.config import ColumnMapping
 
 MAX_ID_CHARACTERS = 256
-_REMOTE = re.compile(r"(?i)^(?:[a-z][a-z0-9+.-]*://|data:)")
+MAX_FIELD_CHARACTERS = 131_072
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """The stated fields of a valid row; names as in the listings table."""
 
@@ -39,13 +37,15 @@ class Listing:
         fields = [self.listing_id, self.product_id, self.title, self.description, self.category, self.seller]
         labels = [] if self.labels is None else [self.labels]
         stated = [*fields, self.image_path, sorted(self.attributes.items()), *labels]
-        digest = hashlib.sha256(json.dumps(stated, ensure_ascii=False).encode() + b"\0")
+        digest = hashlib.sha256(_AS_JSON(stated).encode() + b"\0")
         digest.update(image)
         return digest.hexdigest()
 
 
 def as_text(value: Any) -> str | None:
     """A cell as text: spaces collapsed, whole floats without '.0', lists joined by commas, empty is None."""
+    if isinstance(value, str):
+        return " ".join(value.split()) or None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -77,7 +77,7 @@ def check_fields(raw: RawRow, columns: ColumnMapping, table: Path, max_title_cha
             return None
         found = as_text(raw.values.get(column))
         if found is not None:
-            _check_encodable(found, column)
+            _check_text(found, column)
         return found
 
     listing_id = text(columns.listing_id)
@@ -93,7 +93,7 @@ def check_fields(raw: RawRow, columns: ColumnMapping, table: Path, max_title_cha
     if raw.image is None:
         raise RowError(Reason.MISSING_IMAGE_PATH, f"column {columns.image!r} is empty")
     if isinstance(raw.image, str):
-        _check_encodable(raw.image, columns.image)
+        _check_text(raw.image, columns.image)
     return Listing(
         listing_id=listing_id,
         product_id=text(columns.product_id),
@@ -107,50 +107,29 @@ def check_fields(raw: RawRow, columns: ColumnMapping, table: Path, max_title_cha
     )
 
 
-def read_image(image: str | bytes, root: Path) -> bytes:
-    """The photo's bytes, from the table or from a regular file under `root`.
+def read_image(image: str | bytes, photos: Photos) -> bytes:
+    """The photo's bytes, from the table or from where its photos are.
 
-    A path may be absolute if it lies under the root. Symbolic links are the catalog owner's, and are
-    followed. Raises RowError: image_remote, image_outside_root, image_not_found, image_too_large.
+    Raises RowError with one of the image_* reasons.
     """
-    if isinstance(image, bytes):
-        if len(image) > MAX_BYTES:
-            raise RowError(Reason.IMAGE_TOO_LARGE, f"{len(image):,} bytes, at most {MAX_BYTES:,}")
-        return image
-    if _REMOTE.match(image):
-        raise RowError(Reason.IMAGE_REMOTE, image)
-    path = _under(root, image)
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise RowError(Reason.IMAGE_NOT_FOUND, f"{image!r} is not a file")
-        if status.st_size > MAX_BYTES:
-            raise RowError(
-                Reason.IMAGE_TOO_LARGE, f"{image!r}: {status.st_size:,} bytes, at most {MAX_BYTES:,}"
-            )
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise RowError(Reason.IMAGE_NOT_FOUND, f"no file {str(path)!r}") from None
-    except PermissionError as error:
-        raise RowError(Reason.IMAGE_UNREADABLE, f"{image!r}: {error.strerror}") from None
-    except (OSError, ValueError) as error:  # name too long, a null byte in it, a loop of links, …
-        raise RowError(Reason.IMAGE_NOT_FOUND, f"{image!r}: {error}") from None
+    if isinstance(image, str):
+        return photos.read(image)
+    check_bytes(len(image), "the photo in the table")
+    return image
 
 
-def _under(root: Path, stated: str) -> Path:
-    """The stated path joined to the root; '..' is resolved as text, before the file system is asked."""
-    top = os.path.normpath(root.absolute())
-    path = Path(os.path.normpath(Path(top) / stated))
-    if not path.is_relative_to(top):
-        raise RowError(Reason.IMAGE_OUTSIDE_ROOT, f"{stated!r} leaves the root of the photos")
-    return path
-
-
-def _check_encodable(text: str, column: str) -> None:
+def _check_text(text: str, column: str) -> None:
+    if len(text) > MAX_FIELD_CHARACTERS:
+        raise RowError(
+            Reason.FIELD_TOO_LONG,
+            f"column {column!r}: {len(text):,} characters, at most {MAX_FIELD_CHARACTERS:,}",
+        )
+    if "\0" in text:
+        raise RowError(Reason.UNDECODABLE_TEXT, f"column {column!r} has a NUL character")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise RowError(Reason.UNDECODABLE_TEXT, f"column {column!r}: {text!r}") from None
+        raise RowError(Reason.UNDECODABLE_TEXT, f"column {column!r}: {storable(ascii(text))}") from None
 
 
 def _labels(raw: RawRow, column: str | None) -> list[str] | None:
@@ -161,7 +140,7 @@ def _labels(raw: RawRow, column: str | None) -> list[str] | None:
     found = {as_text(value) for value in (stated if isinstance(stated, list | tuple) else [stated])}
     labels = sorted(label for label in found if label is not None)
     for label in labels:
-        _check_encodable(label, column)
+        _check_text(label, column)
     return labels or None
 
 
@@ -175,5 +154,6 @@ def _attributes(raw: RawRow, columns: ColumnMapping) -> Iterator[tuple[str, str]
         for key, stated in pairs:
             text = as_text(stated)
             if text is not None:
-                _check_encodable(f"{key}{text}", column)
+                _check_text(text, column)
+                _check_text(str(key), column)
                 yield str(key), text

@@ -1,4 +1,3 @@
-import csv
 import hashlib
 import io
 import json
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from shops import FILES, config, photo, quarantined, row, write_catalog
 
 from afmrl_models.catalog import (
     CatalogError,
@@ -25,38 +25,6 @@ from afmrl_models.catalog.schema import LISTINGS, read_table
 from afmrl_models.config import CatalogConfig, ColumnMapping, SplitsConfig, TableSource
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
-COLUMNS = ["listing_id", "product_id", "title", "category", "image", "colour", "size"]
-
-
-def photo(colour: object = (200, 30, 30), mode: str = "RGB", kind: str = "JPEG") -> bytes:
-    buffer = io.BytesIO()
-    Image.new(mode, (90, 60), colour).save(buffer, kind)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def row(listing_id: str, **changed: str) -> dict[str, str]:
-    good = {"product_id": "p1", "title": "Red bag", "category": "Bags", "image": "good.jpg", "colour": "red"}
-    return {"listing_id": listing_id, **good, "size": "", **changed}
-
-
-def write_catalog(folder: Path, rows: list[dict[str, str]]) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "good.jpg").write_bytes(photo())
-    with (folder / "listings.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def config(folder: Path, share: float = 1.0, **columns: object) -> CatalogConfig:
-    mapping = ColumnMapping.model_validate({"attributes": ["colour", "size"]} | columns)
-    source = TableSource(kind="table", path=folder, columns=mapping)
-    return CatalogConfig(source=source, image_size=28, max_quarantined_share=share)
-
-
-def quarantined(out: Path) -> dict[str | None, str]:
-    table = read_table(out / "quarantine.parquet")
-    return dict(zip(table["listing_id"], table["reason"], strict=True))
 
 
 def test_good_rows_become_listings_with_photos(tmp_path: Path) -> None:
@@ -73,8 +41,7 @@ def test_good_rows_become_listings_with_photos(tmp_path: Path) -> None:
     assert len(read_table(tmp_path / "out/quarantine.parquet")) == 0
     store = ImageStore.open(tmp_path / "out/images")
     assert np.abs(store.pixels(["a"])[0, 14, 14].astype(int) - (200, 30, 30)).max() < 6
-    left = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert left == ["images", "listings.parquet", "quarantine.parquet"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
 
 def test_each_bad_row_is_quarantined_with_its_reason(tmp_path: Path) -> None:
@@ -138,7 +105,7 @@ def test_each_bad_row_is_quarantined_with_its_reason(tmp_path: Path) -> None:
         "remote": "image_remote",
         "absent": "image_not_found",
         "folder": "image_not_found",
-        "null-byte": "image_not_found",
+        "null-byte": "undecodable_text",
         "endless": "image_not_found",
         "outside": "image_outside_root",
         "outside-later": "image_outside_root",
@@ -155,7 +122,7 @@ def test_each_bad_row_is_quarantined_with_its_reason(tmp_path: Path) -> None:
     assert details[8] == "10000 characters, at most 2000"
     assert max(map(len, details.values())) <= 300
     assert result.rows_read == len(rows) + 2 == result.kept + sum(result.quarantined.values())
-    assert result.quarantined["image_not_found"] == 4
+    assert result.quarantined["image_not_found"] == 3
     assert check_rows_accounted(result.rows_read, listings, table).passed
     assert check_unique_ids(listings).passed
     assert check_images_complete(listings, ImageStore.open(tmp_path / "out/images")).passed
@@ -178,6 +145,35 @@ def test_order_is_kept_over_many_rows(tmp_path: Path) -> None:
     assert ImageStore.open(tmp_path / "out/images").listing_ids == ids
 
 
+def test_the_output_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    write_catalog(shop, [row(f"l{i % 290}", image=f"{i % 7}.jpg", title="t" * (i % 50)) for i in range(300)])
+    for i in range(6):
+        (shop / f"{i}.jpg").write_bytes(photo((i * 40, 30, 30)))
+    written = []
+    for workers in (1, 2, 7):
+        out = tmp_path / f"out-{workers}"
+        ingest(config(shop), out, tmp_path, workers=workers)
+        written.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+    assert len(written[0]) == 5
+    assert written[0] == written[1] == written[2]
+
+
+def test_examples_of_each_reason_show_the_photo_where_there_is_one(tmp_path: Path) -> None:
+    rows = [
+        row("kept"),
+        *[row(f"untitled-{i}", title="") for i in range(5)],
+        row("absent", image="absent.jpg"),
+    ]
+    write_catalog(tmp_path / "shop", rows)
+    ingest(config(tmp_path / "shop"), tmp_path / "out", tmp_path)
+    examples = read_table(tmp_path / "out/quarantine_examples.parquet")
+    assert examples["listing_id"].tolist() == ["untitled-0", "untitled-1", "untitled-2", "absent"]
+    assert examples["photo"].notna().tolist() == [True, True, True, False]
+    with Image.open(io.BytesIO(examples["photo"][0])) as shown:
+        assert np.abs(np.asarray(shown)[14, 14].astype(int) - (200, 30, 30)).max() < 6
+
+
 def test_a_share_above_the_limit_stops_the_run_and_leaves_the_earlier_tables(tmp_path: Path) -> None:
     shop, out = tmp_path / "shop", tmp_path / "out"
     write_catalog(shop, [row("a"), row("b")])
@@ -198,7 +194,7 @@ def test_a_share_above_the_limit_stops_the_run_and_leaves_the_earlier_tables(tmp
     write_catalog(shop, [row("a", title="new")])
     ingest(config(shop, share=0.2), out, tmp_path)
     assert read_table(out / "listings.parquet")["title"].tolist() == ["new"]
-    assert sorted(p.name for p in out.iterdir()) == ["images", "listings.parquet", "quarantine.parquet"]
+    assert sorted(p.name for p in out.iterdir()) == FILES
 
 
 def test_empty_catalogs_and_catalogs_without_a_valid_row(tmp_path: Path) -> None:
@@ -274,6 +270,13 @@ def test_the_result_digest_is_that_of_the_content(tmp_path: Path) -> None:
 def test_every_reason_is_described() -> None:
     assert set(DESCRIPTIONS) == set(Reason)
     assert all(reason.description.endswith(".") for reason in Reason)
+    documented = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
+    rows = [
+        line
+        for line in documented.splitlines()
+        if line.startswith("| `") and line.split("`")[1] in set(Reason)
+    ]
+    assert rows == [f"| `{reason}` | {reason.description} |" for reason in Reason]
 
 
 REAL_CATALOGS = {

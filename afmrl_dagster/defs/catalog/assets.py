@@ -52,9 +52,9 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
 
     with pipeline.replacing(LISTINGS) as out:
         result = ingest(pipeline.profile().catalog, out, pipeline.directory(RAW_CATALOG), progress=True)
-    tables = Tables(pipeline)
-    sample = tables.listings.sample(min(24, len(tables.listings)), random_state=0)
-    quarantine = read_table(pipeline.directory(LISTINGS) / "quarantine.parquet")
+    tables, folder = Tables(pipeline), pipeline.directory(LISTINGS)
+    kept = read_table(folder / "listings.parquet", ["listing_id", "title"])
+    examples = read_table(folder / "quarantine_examples.parquet")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(tables.catalog_digest()),
         metadata={
@@ -65,8 +65,10 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
             "quarantined_by_reason": metadata.table(
                 pd.DataFrame(sorted(result.quarantined.items()), columns=["reason", "rows"])
             ),
-            "quarantine_examples": metadata.table(quarantine),
-            "sample": metadata.picture(photo_grid(sample, tables.images), "sample listings"),
+            "quarantine_examples": metadata.photo_table(examples, "photo"),
+            "sample": metadata.picture(
+                photo_grid(kept.sample(min(24, len(kept)), random_state=0), tables.images), "sample listings"
+            ),
         },
     )
 

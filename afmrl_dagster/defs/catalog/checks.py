@@ -48,12 +48,13 @@ def listing_checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
     tables = Tables(pipeline)
     rows = open_source(pipeline.profile().catalog, pipeline.directory(RAW_CATALOG)).count_rows()
     quarantine = read_table(pipeline.directory(LISTINGS) / "quarantine.parquet")
+    kept = read_table(pipeline.directory(LISTINGS) / "listings.parquet", ["listing_id"])
     yield from _report(
         LISTINGS,
         [
-            check_rows_accounted(rows, tables.listings, quarantine),
-            check_unique_ids(tables.listings),
-            check_images_complete(tables.listings, tables.images),
+            check_rows_accounted(rows, kept, quarantine),
+            check_unique_ids(kept),
+            check_images_complete(kept, tables.images),
         ],
     )
 

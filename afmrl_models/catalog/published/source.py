@@ -4,12 +4,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
 from afmrl_models.catalog.errors import CatalogError
+from afmrl_models.catalog.photos import PhotoFolder
 from afmrl_models.catalog.published.entry import Entry
 from afmrl_models.catalog.published.m5product import read_m5product
 from afmrl_models.catalog.published.product1m import read_product1m
@@ -30,6 +32,11 @@ class PublishedCatalog:
     images_root: Path
     source: PublishedSource
     limit: int | None = None
+
+    @cached_property
+    def photos(self) -> PhotoFolder:
+        """Reads the photos below `images_root`."""
+        return PhotoFolder(self.images_root)
 
     @property
     def columns(self) -> ColumnMapping:
@@ -54,10 +61,7 @@ class PublishedCatalog:
                     digest.update(block)
         for raw in self.rows():
             if isinstance(raw.image, str):
-                try:
-                    size = (self.images_root / raw.image).stat().st_size
-                except (OSError, ValueError):
-                    size = -1
+                size = self.photos.size(raw.image)
                 digest.update(f"{raw.image}\0{size}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
