@@ -22,21 +22,19 @@ PROFILE = {
     "name": "pair",
     "device": "cpu",
     "seeds": [0, 1],
-    "catalog": {"source": {"kind": "generated", "products": 30}, "image_size": 28},
+    "catalog": {"source": {"kind": "generated", "products": 40}, "image_size": 28},
     "splits": {"validation": 0.2, "test": 0.3},
     "embedder": SMALL,
-    "generator": SMALL,
+    "generator": {**SMALL, "hidden_size": 64},
     "attributes": {
         "keys": ["type", "colour"],
-        "sft": {"steps": 6, "batch_size": 8},
-        "generation": {"max_new_tokens": 8},
+        "sft": {"steps": 60, "batch_size": 16, "learning_rate": 0.005},
+        "generation": {"max_new_tokens": 24},
     },
-    # Six steps teach no grammar.
-    "expectations": {"min_valid_share": 0, "min_category_coverage": 0, "max_unexpected_share": 1},
     "training": {"warmup_steps": 2, "steps": 2, "batch_size": 8, "gradient_caching": False},
     "evaluation": {"bootstrap": 100, "tasks": ["fine_grained"], "ks": [1, 5], "oracle": False},
     "champion": {"max_regression": 1.0},
-    "refinement": {"steps": 1, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 8},
+    "refinement": {"steps": 1, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 24},
 }
 # A SIGTERM, and a parent that is gone, must end a seed within this time.
 PATIENCE = 60
