@@ -1,6 +1,7 @@
 """Where this project, its profile and its state are."""
 
 import os
+import shutil
 from pathlib import Path
 
 _SOURCE = Path(__file__).resolve().parents[1]
@@ -29,10 +30,16 @@ def afmrl_home() -> Path:
 
 
 def prepare_dagster_home(home: Path) -> Path:
-    """Make AFMRL_HOME/dagster a Dagster home, telemetry off, and name it in DAGSTER_HOME unless set."""
+    """Make AFMRL_HOME/dagster a Dagster home, and name it in DAGSTER_HOME unless set."""
     directory = Path(os.environ.setdefault("DAGSTER_HOME", str(home / "dagster")))
     directory.mkdir(parents=True, exist_ok=True)
     settings = directory / "dagster.yaml"
     if not settings.exists():
-        settings.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n", encoding="utf-8")
+        # Runs that the UI and the schedule start wait for one another: no two share a GPU.
+        at_once = 1 if shutil.which("nvidia-smi") else os.cpu_count() or 1
+        settings.write_text(
+            "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+            f"concurrency:\n  runs:\n    max_concurrent_runs: {at_once}\n",
+            encoding="utf-8",
+        )
     return directory
