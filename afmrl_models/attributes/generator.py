@@ -1,22 +1,29 @@
 """The attribute generator at work: texts for many listings, in batches sorted by length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers import GenerationConfig as TransformersGenerationConfig
 
+from afmrl_models.attributes.decoding import batch_positions, greedy_decoding
 from afmrl_models.attributes.grammar import AttributeTextError, parse
-from afmrl_models.attributes.prompt import messages
+from afmrl_models.attributes.progress import progress_of
+from afmrl_models.attributes.prompt import messages, title_text
 from afmrl_models.backbones.device import pick_device
+from afmrl_models.backbones.photo_attention import batch_photo_attention
 from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import GenerationConfig
+
+Batch = TypeVar("Batch")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class AttributeGenerator:
     """A vision-language model that reads photo and title and writes the attribute text."""
 
     def __init__(self, model: Any, processor: Any) -> None:
+        batch_photo_attention(model)
         self.model = model.eval()
         self.processor = processor
 
@@ -81,32 +89,44 @@ class AttributeGenerator:
         """
         ids, prompts = list(listings["listing_id"]), self._prompts(list(listings["title"]), keys)
         written: dict[int, Writing] = {}
-        with tqdm(total=len(ids), desc="attributes", unit="listing", disable=not progress) as bar:
-            for batch in batches_by_length([len(prompt) for prompt in prompts], config.batch_size):
-                photos = [images.get(ids[i]) for i in batch]
-                texts = self._batch([prompts[i] for i in batch], photos, config, temperature)
+
+        def read(batch: list[int]) -> tuple[list[int], Any]:
+            return batch, self._inputs([prompts[i] for i in batch], images.pixels([ids[i] for i in batch]))
+
+        lengths = (
+            [len(tokens) for tokens in self.processor.tokenizer(prompts)["input_ids"]] if prompts else []
+        )
+        with progress_of("attributes", len(ids), enabled=progress) as bar:
+            for batch, inputs in one_ahead(read, batches_by_length(lengths, config.batch_size)):
+                texts = self._batch(inputs, config, temperature)
                 written.update(zip(batch, texts, strict=True))
                 bar.update(len(batch))
         return [written[i] for i in range(len(ids))]
 
     def _prompts(self, titles: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """The chat template around each title; rendered once."""
         template: Any = self.processor.apply_chat_template
-        return [template(messages(t, keys), tokenize=False, add_generation_prompt=True) for t in titles]
+        around = template(messages("", keys), tokenize=False, add_generation_prompt=True)
+        before, after = around.rsplit(title_text(""), 1)
+        return [f"{before}{title_text(title)}{after}" for title in titles]
+
+    def _inputs(self, prompts: list[str], photos: np.ndarray) -> Any:
+        return self.processor(
+            text=prompts, images=list(photos), padding=True, padding_side="left", return_tensors="pt"
+        )
 
     @torch.inference_mode()
-    def _batch(
-        self, prompts: list[str], photos: list[Any], config: GenerationConfig, temperature: float | None
-    ) -> list[Writing]:
-        inputs = self.processor(
-            text=prompts, images=photos, padding=True, padding_side="left", return_tensors="pt"
-        ).to(self.model.device, self.model.dtype)
+    def _batch(self, inputs: Any, config: GenerationConfig, temperature: float | None) -> list[Writing]:
+        inputs = inputs.to(self.model.device, self.model.dtype)
         base = self.model.generation_config
         stops = [base.eos_token_id] if isinstance(base.eos_token_id, int) else list(base.eos_token_id)
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature is not None:
             sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        positions = batch_positions(self.model, inputs) if temperature is None else None
         tokens = self.model.generate(
             **inputs,
+            **({} if positions is None else {"position_ids": positions}),
             generation_config=TransformersGenerationConfig(
                 max_new_tokens=config.max_new_tokens,
                 eos_token_id=stops,
@@ -114,6 +134,7 @@ class AttributeGenerator:
                 use_cache=True,
                 **sampling,
             ),
+            custom_generate=greedy_decoding if temperature is None else None,
         )
         return [self._writing(row, set(stops)) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
 
@@ -129,3 +150,15 @@ def batches_by_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     for start in range(0, len(order), size):
         yield order[start : start + size]
+
+
+def one_ahead(read: Callable[[Batch], Read], batches: Iterable[Batch]) -> Iterator[Read]:
+    """`map(read, batches)`, where a thread reads the next batch while the last one is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        coming: Future[Read] | None = None
+        for batch in batches:
+            previous, coming = coming, pool.submit(read, batch)
+            if previous is not None:
+                yield previous.result()
+        if coming is not None:
+            yield coming.result()

@@ -16,6 +16,8 @@ def plain_text(text: str) -> str:
 
     Applying it twice changes nothing.
     """
+    if text.isascii() and text.isprintable():
+        return " ".join(_OPENS_A_TAG.sub("< ", text).split())
     composed = unicodedata.normalize("NFC", text)
     visible = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in composed)
     return " ".join(_OPENS_A_TAG.sub("< ", visible).split())

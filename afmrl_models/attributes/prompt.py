@@ -22,20 +22,43 @@ def quoted_title(title: str) -> str:
     return json.dumps(plain_text(plain_text(title)[:MAX_TITLE_CHARACTERS]), ensure_ascii=False)
 
 
-def user_text(title: str, keys: Sequence[str], instruction: str = INSTRUCTION) -> str:
-    """The text of the user's message: instruction, keys asked for (none listed: any), title as data."""
+def instruction_text(keys: Sequence[str], instruction: str = INSTRUCTION) -> str:
+    """The text of the system's message, every listing's: instruction, keys asked for (none: any)."""
     asked = ", ".join(dict.fromkeys(key for key in map(normalise_key, keys) if key))
-    return f"{instruction}\n" + (f"Keys: {asked}\n" if asked else "") + f"Title: {quoted_title(title)}"
+    return f"{instruction}\nKeys: {asked}" if asked else instruction
+
+
+def title_text(title: str) -> str:
+    """The text of the user's message: the title as data."""
+    return f"Title: {quoted_title(title)}"
+
+
+def prompt_text(title: str, keys: Sequence[str], instruction: str = INSTRUCTION) -> str:
+    """Both texts, one below the other: for a tokenizer to learn from, and to show."""
+    return f"{instruction_text(keys, instruction)}\n{title_text(title)}"
 
 
 def messages(
     title: str, keys: Sequence[str], with_image: bool = True, instruction: str = INSTRUCTION
 ) -> list[dict[str, Any]]:
-    """One user message with a list of parts, for `apply_chat_template`: the image's place, then the text."""
-    text = {"type": "text", "text": user_text(title, keys, instruction)}
-    return [{"role": "user", "content": [{"type": "image"}, text] if with_image else [text]}]
+    """The system's and the user's message, with lists of parts, for `apply_chat_template`.
+
+    What all listings share comes first, so that a model reads it once for many of them; then the image's
+    place, then the title.
+    """
+    text = {"type": "text", "text": title_text(title)}
+    return [
+        {"role": "system", "content": [{"type": "text", "text": instruction_text(keys, instruction)}]},
+        {"role": "user", "content": [{"type": "image"}, text] if with_image else [text]},
+    ]
 
 
 def trl_prompt(title: str, keys: Sequence[str], instruction: str = INSTRUCTION) -> list[dict[str, str]]:
-    """The same message with string content, as TRL's rows have it; TRL puts the image before the text."""
-    return [{"role": "user", "content": user_text(title, keys, instruction)}]
+    """The same messages with string contents, as TRL's rows have them.
+
+    TRL puts the image before the title.
+    """
+    return [
+        {"role": "system", "content": instruction_text(keys, instruction)},
+        {"role": "user", "content": title_text(title)},
+    ]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from afmrl_models.attributes.chunks import AttributeChunks
 from afmrl_models.attributes.generator import AttributeGenerator, Writing
+from afmrl_models.attributes.progress import progress_of
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
 from afmrl_models.config.profile import GenerationConfig
@@ -39,10 +39,7 @@ def write_attributes(
     done = len(listings) - len(pending)
     if done:
         logger.info("%d of %d listings are already written", done, len(listings))
-    bar = tqdm(
-        total=len(listings), initial=done, desc="product attributes", unit="listing", disable=not progress
-    )
-    with bar:
+    with progress_of("product attributes", len(listings), done=done, enabled=progress) as bar:
         for start in range(0, len(pending), config.chunk_size):
             chunk = pending.iloc[start : start + config.chunk_size]
             chunks.keep(_rows(chunk, generator.write(chunk, images, keys, config), version))

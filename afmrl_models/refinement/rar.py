@@ -302,8 +302,11 @@ def _summary(history: pd.DataFrame, queries: Sequence[str], listings: pd.DataFra
 
 
 def _prompt_text(prompt: Any) -> str:
-    """The text parts of a conversational prompt."""
-    content = prompt[-1]["content"]
+    """The text parts of a conversational prompt, a message a line."""
+    return "\n".join(_message_text(message["content"]) for message in prompt)
+
+
+def _message_text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part["text"] for part in content if part["type"] == "text")

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from afmrl_models.attributes.generator import AttributeGenerator, Writing, batches_by_length
-from afmrl_models.attributes.prompt import messages, user_text
+from afmrl_models.attributes.prompt import messages, prompt_text
 from afmrl_models.attributes.writing import write_attributes
 from afmrl_models.backbones.small import build_generator
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
@@ -52,7 +52,7 @@ def images(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def checkpoint(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=350)
-    texts = [user_text(title, KEYS) for title in listings["title"]]
+    texts = [prompt_text(title, KEYS) for title in listings["title"]]
     out = build_generator(config, texts, 28, tmp_path_factory.mktemp("generator") / "base", 0)
     model = AutoModelForImageTextToText.from_pretrained(out)
     with torch.no_grad():  # larger weights: what it writes then depends on title and photo
@@ -88,7 +88,7 @@ def test_batches_agree_with_one_listing_at_a_time(
     model = AutoModelForImageTextToText.from_pretrained(checkpoint)
     for text, row in zip(written, listings.itertuples(), strict=True):
         conversation = messages(row.title, KEYS)
-        conversation[0]["content"][0]["image"] = images.get(row.listing_id)
+        conversation[-1]["content"][0]["image"] = images.get(row.listing_id)
         inputs = processor.apply_chat_template(
             [conversation],
             tokenize=True,

@@ -16,7 +16,7 @@ from painted_listings import KEYS, PAINTS, SIZE, painted
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, messages, user_text
+from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, messages, prompt_text
 from afmrl_models.attributes.teachers import TeacherError, open_teacher
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_generator
@@ -31,7 +31,8 @@ def _free_port() -> int:
 
 def _conversation(colour: str) -> list[dict[str, Any]]:
     conversation = messages("shirt", KEYS, instruction=TEACHER_INSTRUCTION)
-    conversation[0]["content"][0] = {"type": "image", "image": Image.new("RGB", (SIZE, SIZE), PAINTS[colour])}
+    photo = Image.new("RGB", (SIZE, SIZE), PAINTS[colour])
+    conversation[-1]["content"][0] = {"type": "image", "image": photo}
     return conversation
 
 
@@ -40,7 +41,7 @@ def painter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Qwen2.5-VL that has learned to say the colour of a photo, as a checkpoint directory."""
     out = tmp_path_factory.mktemp("painter") / "model"
     answers = {colour: f"colour: {colour}; name: shirt" for colour in PAINTS}
-    texts = [user_text("shirt", KEYS, TEACHER_INSTRUCTION), *answers.values()] * 4
+    texts = [prompt_text("shirt", KEYS, TEACHER_INSTRUCTION), *answers.values()] * 4
     config = BackboneConfig(hidden_size=64, layers=1, vision_layers=1, vocabulary=400)
     build_generator(config, texts, SIZE, out, seed=0)
     register()

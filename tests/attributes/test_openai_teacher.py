@@ -18,7 +18,7 @@ import pytest
 from painted_listings import KEYS, PAINTS, SIZE, painted
 from PIL import Image
 
-from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, user_text
+from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, prompt_text
 from afmrl_models.attributes.teachers import TeacherError, open_teacher
 from afmrl_models.config.profile import TeacherConfig
 
@@ -90,7 +90,7 @@ def _openai(base_url: str, **settings: Any) -> TeacherConfig:
 
 
 def _photo(body: dict[str, Any]) -> Image.Image:
-    url = body["messages"][0]["content"][0]["image_url"]["url"]
+    url = body["messages"][-1]["content"][0]["image_url"]["url"]
     return Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
 
 
@@ -113,7 +113,9 @@ def test_each_request_carries_its_photo_and_answers_keep_their_rows(scripted: An
     assert set(table["generator_version"]) == {"teacher:openai:m"}
     assert 2 <= endpoint.most_at_once <= 4
     body = endpoint.requests[0]
-    assert body["messages"][0]["content"][1]["text"] == user_text("shirt", KEYS, TEACHER_INSTRUCTION)
+    system, user = body["messages"]
+    asked = f"{system['content']}\n{user['content'][1]['text']}"
+    assert asked == prompt_text("shirt", KEYS, TEACHER_INSTRUCTION)
     assert (body["temperature"], body["model"], _photo(body).size) == (0.0, "m", (SIZE, SIZE))
 
 

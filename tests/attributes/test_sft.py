@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 from afmrl_models.attributes.generator import AttributeGenerator
-from afmrl_models.attributes.prompt import user_text
+from afmrl_models.attributes.prompt import prompt_text
 from afmrl_models.attributes.sft import sft_rows, train_generator
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_generator
@@ -61,7 +61,7 @@ def images(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def base(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    texts = [user_text(title, KEYS) for title in listings["title"]] + list(listings["attributes_text"])
+    texts = [prompt_text(title, KEYS) for title in listings["title"]] + list(listings["attributes_text"])
     return build_generator(BACKBONE, texts, 28, tmp_path_factory.mktemp("sft") / "base", 0)
 
 
@@ -131,7 +131,7 @@ def test_only_the_completion_is_taught(base: Path, listings: pd.DataFrame, image
     ):
         assert processor.tokenizer.decode(labels[labels != -100]) == f"{text}<|im_end|>\n"
         assert (ids == processor.image_token_id).sum() == 1
-        assert (ids == processor.tokenizer.eos_token_id).sum() == 2
+        assert (ids == processor.tokenizer.eos_token_id).sum() == 3  # system, user, assistant
 
 
 def test_photos_are_fetched_when_a_row_is_read(listings: pd.DataFrame, images: ImageStore) -> None:

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from afmrl_models.attributes.grammar import render
-from afmrl_models.attributes.prompt import messages, user_text
+from afmrl_models.attributes.prompt import messages, prompt_text
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
@@ -64,7 +64,7 @@ def generator(listings: pd.DataFrame, images: ImageStore, tmp_path_factory: pyte
     """A small model that has learnt the form of the text, by a plain loop."""
     path = tmp_path_factory.mktemp("generator") / "model"
     texts = [attributes_text(row) for row in range(12)]
-    build_generator(BACKBONE, [user_text(t, KEYS) for t in listings["title"]] + texts, 28, path, seed=0)
+    build_generator(BACKBONE, [prompt_text(t, KEYS) for t in listings["title"]] + texts, 28, path, seed=0)
     register()
     processor = AutoProcessor.from_pretrained(path)
     model = AutoModelForImageTextToText.from_pretrained(path)
@@ -157,7 +157,7 @@ def test_the_samples_are_whole_groups_whose_rewards_are_in_range(
     assert "l12" not in set(samples["listing_id"]), "a listing without a product has no true match"
     titles = dict(zip(listings["listing_id"], listings["title"], strict=True))
     assert all(
-        row["prompt"] == user_text(titles[row["listing_id"]], KEYS) for row in samples.to_dict("records")
+        row["prompt"] == prompt_text(titles[row["listing_id"]], KEYS) for row in samples.to_dict("records")
     )
     assert samples["reward"].map(lambda reward: reward in (0.0, 1.0) or abs(reward + 0.1) < 1e-6).all()
 

@@ -24,7 +24,7 @@ def training_texts(tables: Tables, seen: "LearnedFrom") -> Iterator[str]:
     A listing is noted in `seen` when its texts are read.
     """
     from afmrl_models.attributes.grammar import clean, render
-    from afmrl_models.attributes.prompt import user_text
+    from afmrl_models.attributes.prompt import prompt_text
 
     keys = tables.attribute_keys
     train = tables.of("train")
@@ -32,7 +32,7 @@ def training_texts(tables: Tables, seen: "LearnedFrom") -> Iterator[str]:
     for listing_id, title, attributes in zip(*columns, strict=True):
         seen.note("tokenizer", listing_id)
         yield title
-        yield user_text(title, keys)
+        yield prompt_text(title, keys)
         stated = clean(attributes or {})
         if stated:
             yield render(stated)

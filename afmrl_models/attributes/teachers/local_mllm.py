@@ -53,7 +53,7 @@ class LocalTeacher:
 
     def _conversation(self, title: str, image: Any) -> list[dict[str, Any]]:
         conversation = messages(title, self.keys, instruction=self.instruction)
-        conversation[0]["content"][0] = {"type": "image", "image": image}
+        conversation[-1]["content"][0] = {"type": "image", "image": image}
         return conversation
 
     @torch.inference_mode()

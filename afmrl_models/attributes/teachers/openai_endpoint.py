@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, user_text
+from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, instruction_text, title_text
 from afmrl_models.attributes.teachers.answers import Answer, read_answer
 from afmrl_models.attributes.teachers.teacher import TeacherError, attributes_table
 from afmrl_models.catalog.images import ImageStore
@@ -93,11 +93,14 @@ class OpenAITeacher:
     def _ask(self, client: openai.OpenAI, images: ImageStore, listing_id: str, title: str) -> Answer:
         content: Any = [
             {"type": "image_url", "image_url": {"url": data_url(images.get(listing_id))}},
-            {"type": "text", "text": user_text(title, self.keys, self.instruction)},
+            {"type": "text", "text": title_text(title)},
         ]
         completion = client.chat.completions.create(
             model=str(self.config.model),
-            messages=[{"role": "user", "content": content}],
+            messages=[
+                {"role": "system", "content": instruction_text(self.keys, self.instruction)},
+                {"role": "user", "content": content},
+            ],
             temperature=0.0,
             max_tokens=MAX_ANSWER_TOKENS,
         )
