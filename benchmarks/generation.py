@@ -4,8 +4,8 @@
 
 A small generator is first distilled for a few steps on a generated catalog, so that its texts have real
 lengths and end by themselves (kept in --work for another run). Then both write for the same listings,
-shuffled; the peer is the library's own call: processor, `generate`, decode. Both use one thread; times are the
-processor's, so that a busy machine does not blur them. The texts must be identical.
+shuffled; the peer is the library's own call: processor, `generate`, decode. Both use one thread; times are
+the processor's, so that a busy machine does not blur them. The texts must be identical.
 """
 
 import argparse
