@@ -145,9 +145,8 @@ class _ProductStream:
         groups = [self.waiting[:0]]
         while count > 0 and len(self.waiting):
             first, others = self.waiting[0], self.waiting[1 : 1 + _CANDIDATES]
-            wanted = min(self.together, count) - 1
-            near = np.argsort(-self.alike(int(first), others), kind="stable")[:wanted] if wanted else []
-            group = np.concatenate([[first], others[near]]) if wanted else self.waiting[:1]
+            near = np.argsort(-self.alike(int(first), others), kind="stable")
+            group = np.concatenate([[first], others[near[: min(self.together, count) - 1]]])
             groups.append(group)
             self.waiting = self.waiting[~np.isin(self.waiting, group)]
             count -= len(group)

@@ -11,6 +11,8 @@ from afmrl_models.config import Profile, ProfileError, load_profile
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "assets_config").glob("*.yaml"))
 ENVIRONMENT = {"AFMRL_CATALOG": "/data/shop", "TEACHER_URL": "http://127.0.0.1:8000/v1"}
 
+LADDERS = {"ladder": "fashion-ladder", "ladder_grocery": "grocery-ladder"}
+
 
 def test_the_profiles_are_shipped() -> None:
     assert {"demo", "fashion", "grocery", "ladder", "m5product", "paper", "product1m"} <= {
@@ -20,8 +22,8 @@ def test_the_profiles_are_shipped() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_profile_is_valid_and_named_after_its_file(path: Path) -> None:
-    catalog = "fashion-" if path.stem == "ladder" else ""
-    assert load_profile(path, ENVIRONMENT).name == f"{catalog}{path.stem}"
+    name = LADDERS.get(path.stem, path.stem)
+    assert load_profile(path, ENVIRONMENT).name == name
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
