@@ -14,6 +14,7 @@ from afmrl_dagster.defs.models import assets as models
 from afmrl_dagster.defs.release import identical
 from afmrl_dagster.defs.release.ablation import ablation
 from afmrl_dagster.defs.release.champion import champion
+from afmrl_dagster.defs.release.generator_quality import generator_quality
 from afmrl_dagster.defs.rounds.unroll import unroll
 from afmrl_dagster.project import afmrl_home, config_path
 from afmrl_dagster.resources import Pipeline
@@ -36,6 +37,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
         teacher_attributes,
         *rounds.assets,
         ablation(rounds.rows),
+        generator_quality(profile.rounds, rounds.rows),
         champion(profile.rounds),
         identical.product_index,
         identical.identical_products,

@@ -1,8 +1,8 @@
 """The upper bound of any attribute generator: what the shop itself states of the products searched for.
 
-Only the `oracle` rows of the ablation may read this: it tells of a held-out product what its other offers
-state. It lies behind the rooms that train (`attributes`, `embedding`), which cannot import it, and speaks of
-held-out listings only.
+Only the `oracle` rows of the ablation and the judgement of the generators may read this: it tells of a
+held-out product what its other offers state. It lies behind the rooms that train (`attributes`, `embedding`),
+which cannot import it, and speaks of held-out listings only.
 """
 
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ import yaml
 from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.defs.leakage import LEARNED_FROM_TRAINING, learners
 from afmrl_dagster.defs.models.assets import BASE_GENERATOR
+from afmrl_dagster.defs.release.generator_quality import GENERATOR_QUALITY
 from afmrl_dagster.seeds import EVERYTHING
 from afmrl_dagster.tables import TEACHER, Tables
 from afmrl_models.catalog.learned_from import read_record
@@ -146,6 +147,32 @@ def test_the_ablation_has_the_five_rows_with_numbers(chain: Chain) -> None:
     recall = table["recall_at_1"]
     assert recall.between(0, 1).all()
     assert (table["recall_at_10"] >= recall).all()
+
+
+def test_the_generators_are_judged_by_themselves(chain: Chain) -> None:
+    folder = chain.pipeline.directory(GENERATOR_QUALITY)
+    values, texts = (pd.read_parquet(folder / f"{name}.parquet") for name in ("values", "texts"))
+    assert set(values["round"]) == {0, 1} and set(values["against"]) == {"product", "listing"}
+    assert set(values["key"]) <= {"type", "colour"}
+    for share in ("precision", "recall", "said"):
+        assert values[share].dropna().between(0, 1).all()
+    assert set(texts["seed"]) == {0}
+    assert (texts["texts"] == len(chain.tables.of("test", role="query"))).all()
+    markdown = (folder / "generator_quality.md").read_text(encoding="utf-8")
+    assert "## Values, by key and round" in markdown and "| colour |" in markdown
+    assert (folder / "rar_curves_seed_0_round_1.png").stat().st_size > 0
+    assert 'src="http' not in (folder / "refined_texts_seed_0_round_1.html").read_text(encoding="utf-8")
+    (event,) = chain.result.asset_materializations_for_node("release__generator_quality")
+    assert event.metadata["curves_seed_0_round_1"].value.startswith("![RAR's curves](data:image/png")
+
+
+def test_a_registered_generator_holds_no_record_of_its_training(chain: Chain) -> None:
+    from afmrl_models.registry.models import local_directory
+
+    left = chain.pipeline.directory(("round_1", "attribute_generator"))
+    assert {"history.parquet", "samples.parquet", "learned_from.parquet"} <= {p.name for p in left.iterdir()}
+    packaged = local_directory(chain.pipeline.tracking(), "models:/tiny-generator@champion")
+    assert not list(packaged.rglob("*.parquet"))
 
 
 def test_the_champion_is_loaded_back_and_returns_the_same_vectors(chain: Chain) -> None:

@@ -16,7 +16,7 @@ KEYS = """\
 attributes/teacher_attributes baseline/embedder baseline/retrieval_metrics
 catalog/listings catalog/raw_catalog catalog/splits
 models/base_embedder models/base_generator
-release/ablation release/champion release/identical_products release/product_index
+release/ablation release/champion release/generator_quality release/identical_products release/product_index
 round_0/attribute_generator round_0/embedder round_0/product_attributes round_0/retrieval_metrics
 round_1/attribute_generator round_1/embedder round_1/product_attributes round_1/retrieval_metrics"""
 HEAVY = [
