@@ -49,7 +49,8 @@ def photo_table(frame: "pd.DataFrame", photo: str) -> dg.MetadataValue:
 
 def _cell(value: object) -> str:
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]
+    text = text.replace("\n", " ")[:200].replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{letter}" if letter in "|[]`\\" else letter for letter in text)
 
 
 def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:
