@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from afmrl_models.catalog.table_files import open_text, read_line
+
 MAX_LINES_PER_RECORD = 1000
 
 
@@ -34,7 +36,9 @@ class _Lines:
     def __next__(self) -> str:
         if len(self._taken) >= MAX_LINES_PER_RECORD:
             raise csv.Error(f"a quote is still open after {MAX_LINES_PER_RECORD} lines")
-        line = self._returned.popleft() if self._returned else next(self._file)
+        line = self._returned.popleft() if self._returned else read_line(self._file)
+        if not line:
+            raise StopIteration
         self._taken.append(line)
         return line
 
@@ -58,7 +62,7 @@ def read_records(path: Path, delimiter: str) -> Iterator[Record]:
     fields, had a stray quote: its first line becomes a record with a problem, and reading goes on
     with the second line. Bytes that are not UTF-8 arrive as surrogates (PEP 383).
     """
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with open_text(path) as file:
         lines = _Lines(file)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         width: int | None = None

@@ -31,6 +31,7 @@ EXAMPLES_FILE = "quarantine_examples.parquet"
 FAILED_QUARANTINE_FILE = "quarantine.failed.parquet"
 IMAGES_FOLDER = "images"
 _ROWS_PER_TASK = 64
+_REMOTE_WORKERS = 16
 
 
 def ingest(
@@ -56,7 +57,7 @@ def ingest(
             ImageStoreWriter(folder / IMAGES_FOLDER, config.image_size) as images,
         ):
             sorter = Sorter(listings, quarantine, images)
-            outcomes = _outcomes(source, config, workers or _cores())
+            outcomes = _outcomes(source, config, workers or _workers(source))
             for outcome in tqdm(outcomes, total=total, desc="catalog", unit="listing", disable=not progress):
                 sorter.add(outcome)
             sorter.flush()
@@ -72,8 +73,9 @@ def ingest(
     return result
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _workers(source: CatalogSource) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores, _REMOTE_WORKERS) if source.photos.waits else cores
 
 
 def _outcomes(source: CatalogSource, config: CatalogConfig, workers: int) -> Iterator[Kept | Refused]:

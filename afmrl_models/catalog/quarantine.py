@@ -24,6 +24,7 @@ class Reason(StrEnum):
     IMAGE_REMOTE = "image_remote"
     IMAGE_OUTSIDE_ROOT = "image_outside_root"
     IMAGE_NOT_FOUND = "image_not_found"
+    IMAGE_NOT_FETCHED = "image_not_fetched"
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_UNREADABLE = "image_unreadable"
 
@@ -56,6 +57,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.IMAGE_REMOTE: "The photo is a URL that catalog.source.allow_remote does not allow.",
     Reason.IMAGE_OUTSIDE_ROOT: "The photo's path, or a link on it, leaves the root of the photos.",
     Reason.IMAGE_NOT_FOUND: "There is no such file under the root of the photos.",
+    Reason.IMAGE_NOT_FETCHED: "The photo's server gave an error, or no answer, three times.",
     Reason.IMAGE_TOO_LARGE: "The photo has too many bytes or pixels to be decoded safely.",
     Reason.IMAGE_UNREADABLE: "The photo is empty, truncated, or not an image of a known format.",
 }

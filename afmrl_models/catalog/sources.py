@@ -56,10 +56,10 @@ def open_source(config: CatalogConfig, workdir: Path, *, progress: bool = False)
     """
     from afmrl_models.catalog.generated_source import open_generated
     from afmrl_models.catalog.published import open_published
-    from afmrl_models.catalog.table_source import open_table
+    from afmrl_models.catalog.table_source import open_stated
 
     if isinstance(config.source, GeneratedSource):
         return open_generated(config.source, workdir, config.limit, progress=progress)
     if isinstance(config.source, PublishedSource):
         return open_published(config.source, config.limit)
-    return open_table(config.source.path, config.source.images, config.source.columns, config.limit)
+    return open_stated(config.source, workdir, config.limit)

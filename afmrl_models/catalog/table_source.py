@@ -4,25 +4,32 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from afmrl_models.catalog import arrow_tables
 from afmrl_models.catalog.delimited import read_records
 from afmrl_models.catalog.errors import CatalogError
 from afmrl_models.catalog.photos import PhotoFolder, Photos
 from afmrl_models.catalog.quarantine import Reason
 from afmrl_models.catalog.sources import RawRow
-from afmrl_models.config import ColumnMapping
+from afmrl_models.catalog.table_files import (
+    DELIMITERS,
+    SAVED_DATASET,
+    TEXTS,
+    find_table,
+    format_of,
+    open_text,
+    read_line,
+)
+from afmrl_models.config import ColumnMapping, TableSource
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _ROWS_SEARCHED_FOR_KEYS = 1000
-_ROWS_PER_BATCH = 128
+_OVERSIZED = "field larger than field limit"  # the csv module's words
 
 
 @dataclass(frozen=True)
@@ -36,20 +43,20 @@ class TableCatalog:
 
     def count_rows(self) -> int:
         """How many rows `rows` yields."""
-        if self.table.suffix == ".parquet":
-            total = _open_parquet(self.table).metadata.num_rows
+        if format_of(self.table) in (".parquet", SAVED_DATASET):
+            total = arrow_tables.count_rows(self.table)
             return total if self.limit is None else min(total, self.limit)
         return sum(1 for _ in self.rows())
 
     def digest(self) -> str:
         """sha256 of the table's bytes and of the name and size of every photo it names."""
         digest = hashlib.sha256(b"" if self.limit is None else f"limit {self.limit}\n".encode())
-        with self.table.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        if self.table.suffix == ".parquet" and not _holds_paths(
-            _open_parquet(self.table), self.columns.image
-        ):
+        files = sorted(self.table.rglob("*")) if self.table.is_dir() else [self.table]
+        for path in files:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        if not self._names_photos():
             return digest.hexdigest()
         for raw in self.rows():
             if isinstance(raw.image, str):
@@ -57,9 +64,40 @@ class TableCatalog:
                 digest.update(f"{raw.image}\0{size}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
+    def _names_photos(self) -> bool:
+        return format_of(self.table) in TEXTS or arrow_tables.holds_paths(self.table, self.columns.image)
+
     def rows(self) -> Iterator[RawRow]:
         """All rows in the table's order, unreadable ones included (with their problem)."""
-        return islice(_read_rows(self.table, self.columns), self.limit)
+        return islice(_read_all(self.table, self.columns), self.limit)
+
+
+def open_stated(source: TableSource, workdir: Path, limit: int | None = None) -> TableCatalog:
+    """The table the profile states, fetched into `workdir` if it is behind a URL.
+
+    Raises CatalogError for a URL that catalog.source.allow_remote does not allow.
+    """
+    from afmrl_models.catalog.remote import LocalOrRemotePhotos, RemotePhotos, fetch_table, is_allowed
+
+    for key, place in (("path", source.path), ("images", source.images)):
+        if isinstance(place, str) and not is_allowed(place, source.allow_remote):
+            raise CatalogError(
+                f"{place}: catalog.source.{key} is a URL that is below none of catalog.source.allow_remote: "
+                f"{', '.join(source.allow_remote) or 'it is empty'}"
+            )
+    images, path = source.images, source.path
+    if isinstance(path, str):
+        images = path.rpartition("/")[0] if images is None else images
+        path = fetch_table(path, workdir)
+    if isinstance(images, str):
+        table = find_table(path)
+        check_columns(table, source.columns, table_columns(table))
+        return TableCatalog(table, RemotePhotos(images, source.allow_remote), source.columns, limit)
+    opened = open_table(path, images, source.columns, limit)
+    if not source.allow_remote:
+        return opened
+    photos = LocalOrRemotePhotos(opened.photos, RemotePhotos(None, source.allow_remote))
+    return replace(opened, photos=photos)
 
 
 def open_table(
@@ -69,11 +107,11 @@ def open_table(
 
     Raises CatalogError naming the file, the missing column and the columns there are.
     """
-    table = _find_table(path)
+    table = find_table(path)
     root = table.parent if images is None else images
     if not root.is_dir():
         raise CatalogError(f"{root}: no such folder of photos (catalog.source.images)")
-    _check_columns(table, columns, table_columns(table))
+    check_columns(table, columns, table_columns(table))
     return TableCatalog(table, PhotoFolder(root), columns, limit)
 
 
@@ -82,39 +120,22 @@ def table_columns(table: Path) -> list[str]:
 
     Raises CatalogError for a file that cannot be read or has no header.
     """
-    if table.suffix == ".parquet":
-        return list(_open_parquet(table).schema_arrow.names)
+    if format_of(table) not in TEXTS:
+        return arrow_tables.column_names(table)
     try:
-        if table.suffix == ".jsonl":
+        if format_of(table) == ".jsonl":
             keys: dict[str, None] = {}
             for raw in islice(_read_jsonl(table, ""), _ROWS_SEARCHED_FOR_KEYS):
                 keys.update(dict.fromkeys(raw.values))
             return list(keys)
-        header = next(read_records(table, DELIMITERS[table.suffix]), None)
-    except OSError as error:
+        header = next(read_records(table, DELIMITERS[format_of(table)]), None)
+    except (OSError, EOFError, UnicodeError, pa.ArrowException) as error:
         raise CatalogError(f"{table}: cannot be read: {error}") from None
     if header is None:
         raise CatalogError(f"{table}: the file is empty, it has no header")
     if header.problem is not None:
         raise CatalogError(f"{table}: line {header.line}: the header cannot be read: {header.problem}")
     return [name.strip() for name in header.fields]
-
-
-def _find_table(path: Path) -> Path:
-    if path.is_dir():
-        found = sorted(p for p in path.glob("listings.*") if p.suffix in SUFFIXES)
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found) or "none"
-            raise CatalogError(
-                f"{path}: a catalog folder holds exactly one of "
-                f"{', '.join('listings' + suffix for suffix in SUFFIXES)}; found: {names}"
-            )
-        return found[0]
-    if not path.exists():
-        raise CatalogError(f"{path}: no such file or folder (catalog.source.path)")
-    if path.suffix not in SUFFIXES:
-        raise CatalogError(f"{path}: a table's name ends in one of {', '.join(SUFFIXES)}")
-    return path
 
 
 def _mapped(columns: ColumnMapping) -> list[tuple[str, str]]:
@@ -124,9 +145,10 @@ def _mapped(columns: ColumnMapping) -> list[tuple[str, str]]:
     return named + [(f"attributes[{i}]", name) for i, name in enumerate(columns.attributes)]
 
 
-def _check_columns(table: Path, columns: ColumnMapping, names: list[str]) -> None:
+def check_columns(table: Path, columns: ColumnMapping, names: list[str]) -> None:
+    """Every column the mapping names is there, once. Raises CatalogError with the columns there are."""
     if not names:
-        if table.suffix == ".jsonl" and not any(True for _ in _read_jsonl(table, "")):
+        if format_of(table) == ".jsonl" and not any(True for _ in _read_jsonl(table, "")):
             raise CatalogError(f"{table}: the catalog is empty: it has no rows")
         raise CatalogError(f"{table}: no columns can be read from it")
     for key, name in _mapped(columns):
@@ -145,20 +167,28 @@ def _check_columns(table: Path, columns: ColumnMapping, names: list[str]) -> Non
         raise CatalogError(message)
 
 
+def _read_all(table: Path, columns: ColumnMapping) -> Iterator[RawRow]:
+    try:
+        yield from _read_rows(table, columns)
+    except (OSError, EOFError, UnicodeError, pa.ArrowException) as error:  # gone, cut off, or no gzip at all
+        raise CatalogError(f"{table}: cannot be read to its end: {error}") from None
+
+
 def _read_rows(table: Path, columns: ColumnMapping) -> Iterator[RawRow]:
-    if table.suffix == ".parquet":
-        return _read_parquet(table, columns)
-    if table.suffix == ".jsonl":
+    if format_of(table) not in TEXTS:
+        return _read_arrow(table, columns)
+    if format_of(table) == ".jsonl":
         return _read_jsonl(table, columns.image)
     return _read_delimited(table, columns.image)
 
 
 def _read_delimited(table: Path, image: str) -> Iterator[RawRow]:
-    records = read_records(table, DELIMITERS[table.suffix])
+    records = read_records(table, DELIMITERS[format_of(table)])
     header = [name.strip() for name in next(records).fields]
     for row, record in enumerate(records, start=1):
         if record.problem is not None:
-            yield RawRow(row, problem=(Reason.MALFORMED_ROW, f"line {record.line}: {record.problem}"))
+            reason = Reason.FIELD_TOO_LONG if _OVERSIZED in record.problem else Reason.MALFORMED_ROW
+            yield RawRow(row, problem=(reason, f"line {record.line}: {record.problem}"))
         elif len(record.fields) != len(header):
             detail = f"line {record.line}: {len(record.fields)} fields, the header has {len(header)}"
             values = dict(zip(header, record.fields, strict=False))
@@ -170,8 +200,8 @@ def _read_delimited(table: Path, image: str) -> Iterator[RawRow]:
 
 def _read_jsonl(table: Path, image: str) -> Iterator[RawRow]:
     row = 0
-    with table.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for line, text in enumerate(file, start=1):
+    with open_text(table) as file:
+        for line, text in enumerate(iter(lambda: read_line(file), ""), start=1):
             if not text.strip():
                 continue
             row += 1
@@ -192,33 +222,19 @@ def _read_jsonl(table: Path, image: str) -> Iterator[RawRow]:
                 yield RawRow(row, values, problem=(Reason.MALFORMED_ROW, detail))
 
 
-def _open_parquet(table: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(table)
-    except (OSError, pa.ArrowException) as error:
-        raise CatalogError(f"{table}: cannot be read as Parquet: {error}") from None
-
-
-def _holds_paths(file: pq.ParquetFile, image: str) -> bool:
-    """Whether the image column holds paths (strings) or also may (HF datasets' struct of bytes and path)."""
-    kind = file.schema_arrow.field(image).type
-    return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _read_parquet(table: Path, columns: ColumnMapping) -> Iterator[RawRow]:
+def _read_arrow(table: Path, columns: ColumnMapping) -> Iterator[RawRow]:
     wanted = list(dict.fromkeys(name for _, name in _mapped(columns)))
     row = 0
     try:
-        with _open_parquet(table) as file:
-            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH, columns=wanted):
-                for values in batch.to_pylist():
-                    row += 1
-                    yield RawRow(row, values, _parquet_image(table, columns.image, values.pop(columns.image)))
+        for batch in arrow_tables.batches(table, wanted):
+            for values in batch:
+                row += 1
+                yield RawRow(row, values, _arrow_image(table, columns.image, values.pop(columns.image)))
     except (OSError, pa.ArrowException) as error:
         raise CatalogError(f"{table}: cannot be read after row {row}: {error}") from None
 
 
-def _parquet_image(table: Path, column: str, stated: Any) -> str | bytes | None:
+def _arrow_image(table: Path, column: str, stated: Any) -> str | bytes | None:
     """A path, bytes, or HF datasets' {"bytes", "path"}; empty is none."""
     if isinstance(stated, dict):
         stated = stated.get("bytes") or stated.get("path")

@@ -4,7 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 AgclScale = Literal["self", "raw"]
 Enrichment = Literal["query", "both"]
@@ -50,12 +50,35 @@ class ColumnMapping(Strict):
 
 
 class TableSource(Strict):
-    """A table (.csv, .tsv, .jsonl, .parquet) with a folder of photos, or with the photos' bytes inside."""
+    """A table (CSV, TSV, JSONL, Parquet, save_to_disk); photos in a folder, behind URLs, or inside."""
 
     kind: Literal["table"]
-    path: Path = Field(description="the table, or a folder that holds exactly one listings.* table")
-    images: Path | None = Field(None, description="root of the image paths; null: the table's folder")
+    path: Path | str = Field(
+        description="the table, or its URL; or a folder with one listings.* table, or of save_to_disk"
+    )
+    images: Path | str | None = Field(
+        None, description="root of the image paths, a folder or a URL; null: the table's folder"
+    )
     columns: ColumnMapping = Field(default_factory=lambda: ColumnMapping())
+    allow_remote: list[str] = Field(
+        default_factory=list, description="URL prefixes that may be read, by anyone; empty: none"
+    )
+
+    @field_validator("path", "images", mode="before")
+    @classmethod
+    def _path_or_url(cls, value: object) -> object:
+        return Path(value) if isinstance(value, str) and "://" not in value else value
+
+    @field_validator("allow_remote")
+    @classmethod
+    def _prefixes(cls, prefixes: list[str]) -> list[str]:
+        for prefix in prefixes:
+            scheme, _, rest = prefix.partition("://")
+            if not scheme or not rest.strip("/"):
+                raise ValueError(
+                    f"{prefix!r} is no URL with a host or bucket, such as https://photos.shop.example/"
+                )
+        return prefixes
 
 
 class GeneratedSource(Strict):
