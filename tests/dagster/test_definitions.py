@@ -77,6 +77,7 @@ def test_further_rounds_are_unrolled(tmp_path: Path) -> None:
     third = graph.get(dg.AssetKey(["round_3", "attribute_generator"]))
     assert {key.to_user_string() for key in third.parent_keys} == {
         "round_2/attribute_generator",
+        "round_2/product_attributes",
         "round_2/embedder",
     }
 
