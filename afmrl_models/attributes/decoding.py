@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 ROOM = 32
@@ -23,7 +23,7 @@ def greedy_decoding(
     input_ids: torch.Tensor,
     logits_processor: Any,
     stopping_criteria: Any,
-    generation_config: GenerationConfig,
+    generation_config: Any,
     **inputs: Any,
 ) -> torch.Tensor:
     """Decode left-padded prompts (B, L) to the stop tokens or the length limit: (B, L + longest text).
@@ -184,9 +184,9 @@ class RoomyLayer(DynamicLayer):
         self._buffers = None
 
     @staticmethod
-    def _grown(new: torch.Tensor, old: torch.Tensor, seen: int) -> torch.Tensor:
+    def _grown(new: torch.Tensor, old: torch.Tensor | None, seen: int) -> torch.Tensor:
         batch, heads, length, width = new.shape
         buffer = new.new_empty((batch, heads, seen + length + ROOM, width))
-        if seen:
+        if old is not None and seen:
             buffer[..., :seen, :] = old
         return buffer

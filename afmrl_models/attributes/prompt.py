@@ -38,6 +38,11 @@ def prompt_text(title: str, keys: Sequence[str], instruction: str = INSTRUCTION)
     return f"{instruction_text(keys, instruction)}\n{title_text(title)}"
 
 
+def request_text(keys: Sequence[str], instruction: str = INSTRUCTION) -> str:
+    """What all prompts have in common, as text: another prompt has another one."""
+    return json.dumps(messages("", keys, instruction=instruction))
+
+
 def messages(
     title: str, keys: Sequence[str], with_image: bool = True, instruction: str = INSTRUCTION
 ) -> list[dict[str, Any]]:

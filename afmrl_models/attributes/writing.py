@@ -9,6 +9,7 @@ import pandas as pd
 from afmrl_models.attributes.chunks import AttributeChunks
 from afmrl_models.attributes.generator import AttributeGenerator, Writing
 from afmrl_models.attributes.progress import progress_of
+from afmrl_models.attributes.prompt import request_text
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
 from afmrl_models.config.profile import GenerationConfig
@@ -33,7 +34,9 @@ def write_attributes(
     kept in the folder `<out>.chunks`: a listing already written with the same content, generator version,
     keys and length limit is not written again, by this run resumed or by a later one.
     """
-    chunks = AttributeChunks(out.with_name(f"{out.name}.chunks"), version, keys, config.max_new_tokens)
+    chunks = AttributeChunks(
+        out.with_name(f"{out.name}.chunks"), version, [request_text(keys), str(config.max_new_tokens)]
+    )
     wanted = list(zip(listings["listing_id"], listings["content_hash"], strict=True))
     pending = listings[[content not in chunks for content in wanted]]
     done = len(listings) - len(pending)

@@ -39,11 +39,12 @@ def _attend_within_pieces(
     for length in lengths.unique().tolist():
         of_length = (lengths == length).repeat_interleave(lengths)
         whole = bool(of_length.all())
-        pieces = [
+        queries, keys, values = (
             (part if whole else part[:, :, of_length])[0].unflatten(1, (-1, length)).transpose(0, 1)
             for part in (query, key, value)
-        ]
-        attended = scaled_dot_product_attention(*pieces, scale=scaling).transpose(0, 1).flatten(1, 2)
+        )
+        attended = scaled_dot_product_attention(queries, keys, values, scale=scaling)
+        attended = attended.transpose(0, 1).flatten(1, 2)
         if whole:
             out = attended[None]
         else:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 from afmrl_models.attributes.generator import AttributeGenerator
-from afmrl_models.attributes.prompt import prompt_text
+from afmrl_models.attributes.prompt import prompt_text, title_text
 from afmrl_models.attributes.sft import sft_rows, train_generator
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_generator
@@ -156,8 +156,8 @@ def test_photos_are_fetched_when_a_row_is_read(listings: pd.DataFrame, images: I
 def test_a_share_of_the_rows_hides_the_title(listings: pd.DataFrame, images: ImageStore) -> None:
     def titled(**settings: Any) -> list[bool]:
         rows = sft_rows(listings, listings, images, KEYS, **settings)
-        empty = user_text("", KEYS)
-        return [row["prompt"][0]["content"] != empty for row in rows]
+        empty = title_text("")
+        return [row["prompt"][-1]["content"] != empty for row in rows]
 
     assert all(titled())
     half = titled(title_dropout=0.5, seed=1)

@@ -198,7 +198,7 @@ def test_rows_carry_the_photo_and_a_title_that_is_data(listings: pd.DataFrame, i
     row = query_rows(["l0"], listings, images, KEYS)[0]
     assert row["image"].size == (28, 28)
     assert row["listing_id"] == "l0"
-    assert "<|" not in row["prompt"][0]["content"]
+    assert all("<|" not in message["content"] for message in row["prompt"])
 
 
 def test_the_curves_reach_the_active_mlflow_run(

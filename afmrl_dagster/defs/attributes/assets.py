@@ -23,7 +23,8 @@ def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     profile, tables = pipeline.profile(), Tables(pipeline)
     teacher = open_teacher(profile.attributes.teacher, tables.attribute_keys, pipeline.device())
     train = tables.of("train")
-    frame = teacher.write(train, tables.images, progress=True)
+    kept = pipeline.scratch(TEACHER) / "answers"
+    frame = teacher.write(train, tables.images, progress=True, kept=kept)
     seen = LearnedFrom()
     seen.note("teacher", *frame["listing_id"])
     with pipeline.replacing(TEACHER) as out:

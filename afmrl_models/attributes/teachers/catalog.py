@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -27,8 +28,10 @@ class CatalogTeacher:
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = list(keys)
 
-    def write(self, listings: pd.DataFrame, images: ImageStore, progress: bool = False) -> pd.DataFrame:
-        """See `Teacher.write`; the photos are not looked at."""
+    def write(
+        self, listings: pd.DataFrame, images: ImageStore, progress: bool = False, kept: Path | None = None
+    ) -> pd.DataFrame:
+        """See `Teacher.write`; the photos are not looked at, and nothing is kept."""
         keys = self.keys or catalog_keys(listings)
         stated = [_stated(attributes) for attributes in listings["attributes"]]
         members: dict[tuple[str, object], list[int]] = {}

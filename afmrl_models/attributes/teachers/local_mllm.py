@@ -1,13 +1,14 @@
 """The teacher that is a larger multimodal model on this machine."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from afmrl_models.attributes.progress import progress_of
 from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, messages
 from afmrl_models.attributes.teachers.answers import Answer, read_answer
 from afmrl_models.attributes.teachers.teacher import TeacherError, attributes_table
@@ -37,12 +38,14 @@ class LocalTeacher:
         self.version = f"teacher:transformers:{config.model}"
         self._loaded: tuple[Any, Any] | None = None
 
-    def write(self, listings: pd.DataFrame, images: ImageStore, progress: bool = False) -> pd.DataFrame:
-        """See `Teacher.write`."""
+    def write(
+        self, listings: pd.DataFrame, images: ImageStore, progress: bool = False, kept: Path | None = None
+    ) -> pd.DataFrame:
+        """See `Teacher.write`; nothing is kept."""
         ids, titles = listings["listing_id"].tolist(), listings["title"].tolist()
         order = sorted(range(len(ids)), key=lambda position: -len(titles[position]))
         answers: list[Answer] = [Answer("", None)] * len(ids)
-        with tqdm(total=len(ids), desc="teacher", disable=not progress) as bar:
+        with progress_of("teacher", len(ids), enabled=progress) as bar:
             for start in range(0, len(order), self.config.batch_size):
                 batch = order[start : start + self.config.batch_size]
                 written = self._answer([self._conversation(titles[p], images.get(ids[p])) for p in batch])

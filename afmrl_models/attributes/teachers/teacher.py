@@ -1,6 +1,7 @@
 """What every teacher is: it reads listings and writes the attributes that the generator is distilled from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
@@ -21,11 +22,15 @@ class Teacher(Protocol):
     version: str
     """What `generator_version` says in the teacher's table."""
 
-    def write(self, listings: pd.DataFrame, images: ImageStore, progress: bool = False) -> pd.DataFrame:
+    def write(
+        self, listings: pd.DataFrame, images: ImageStore, progress: bool = False, kept: Path | None = None
+    ) -> pd.DataFrame:
         """Write a PRODUCT_ATTRIBUTES frame, one row a listing, in the listings' order.
 
-        listings: rows of LISTINGS. An answer that is no attribute text is a row with `valid` False, no
-        attributes and the text as it came. Raises TeacherError if the teacher cannot work.
+        listings: rows of LISTINGS. kept: a folder in which a teacher that is asked over a network keeps
+        each answer as it comes; a listing answered there with the same content and request is not asked
+        again. An answer that is no attribute text is a row with `valid` False, no attributes and the text
+        as it came. Raises TeacherError if the teacher cannot work.
         """
         ...
 
