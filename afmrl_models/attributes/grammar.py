@@ -62,7 +62,7 @@ def normalise_key(key: str) -> str:
     Empty if nothing is left.
     """
     lowered = plain_text(plain_text(str(key)).lower())
-    return _without(lowered, ";:")[:MAX_KEY_CHARACTERS].strip()
+    return plain_text(_without(lowered, ";:")[:MAX_KEY_CHARACTERS])
 
 
 def normalise_value(value: object) -> str:
@@ -73,7 +73,7 @@ def normalise_value(value: object) -> str:
     text = _without(plain_text("" if value is None else str(value)), ";").replace(": ", " ")
     while ": " in text:  # "a:: b" loses one colon a pass
         text = text.replace(": ", " ")
-    text = " ".join(text.split())[:MAX_VALUE_CHARACTERS].strip()
+    text = plain_text(" ".join(text.split())[:MAX_VALUE_CHARACTERS])
     return "" if text.casefold() in PLACEHOLDERS else text
 
 
@@ -102,8 +102,8 @@ def _demand_pair(number: int, key: str, value: str) -> None:
             raise AttributeTextError(f"pair {number}: the {name} holds `;`: {part!r}")
         if part != plain_text(part):
             raise AttributeTextError(
-                f"pair {number}: the {name} holds a control character, stray white space, an uncomposed "
-                f"character or the start of a special token: {part!r}"
+                f"pair {number}: the {name} holds a control character, an invisible one, stray white space, an "
+                f"uncomposed character or the start of a special token: {part!r}"
             )
     if key != key.lower():
         raise AttributeTextError(f"pair {number}: the key is not lower-case: {key!r}")
