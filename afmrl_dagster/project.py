@@ -39,7 +39,9 @@ def prepare_dagster_home(home: Path) -> Path:
         at_once = 1 if shutil.which("nvidia-smi") else os.cpu_count() or 1
         settings.write_text(
             "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
-            f"concurrency:\n  runs:\n    max_concurrent_runs: {at_once}\n",
+            f"concurrency:\n  runs:\n    max_concurrent_runs: {at_once}\n"
+            # What the library logs, progress among it, is shown in the run's log.
+            "python_logs:\n  managed_python_loggers: [afmrl_models]\n  python_log_level: INFO\n",
             encoding="utf-8",
         )
     return directory

@@ -102,8 +102,8 @@ def _demand_pair(number: int, key: str, value: str) -> None:
             raise AttributeTextError(f"pair {number}: the {name} holds `;`: {part!r}")
         if part != plain_text(part):
             raise AttributeTextError(
-                f"pair {number}: the {name} holds a control character, an invisible one, stray white space, an "
-                f"uncomposed character or the start of a special token: {part!r}"
+                f"pair {number}: the {name} holds a control character, an invisible one, stray white space, "
+                f"an uncomposed character or the start of a special token: {part!r}"
             )
     if key != key.lower():
         raise AttributeTextError(f"pair {number}: the key is not lower-case: {key!r}")

@@ -1,4 +1,4 @@
-"""Catalog text that means harm, or is merely unusual, through prompt, tokenizer, grammar, BM25 and answers."""
+"""Hostile, or merely unusual, catalog text through prompt, tokenizer, grammar, BM25 and answers."""
 
 import random
 import time
@@ -111,8 +111,13 @@ def test_an_answer_that_repeats_it_is_read_or_refused_at_once(name: str) -> None
 
 @pytest.mark.parametrize(
     ("same", "other"),
-    [("红色短袖", "蓝色长裤"), ("赤いシャツ", "青いズボン"), ("เสื้อสีแดง", "กางเกงยาว"), ("חולצה אדומה", "מכנסיים")],
-)  # fmt: skip
+    [
+        ("红色短袖", "蓝色长裤"),
+        ("赤いシャツ", "青いズボン"),
+        ("เสื้อสีแดง", "กางเกงยาว"),
+        ("חולצה אדומה", "מכנסיים"),
+    ],
+)
 def test_bm25_finds_the_like_text_in_every_script(same: str, other: str) -> None:
     texts = [render(clean({"name": text})) for text in (same, f"{same} x", other)]
     scores = BM25(texts).scores([0], [1, 2])[0]
