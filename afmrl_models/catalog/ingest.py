@@ -112,6 +112,9 @@ def _check_row(raw: RawRow, source: CatalogSource, size: int, max_title: int) ->
             with suppress(RowError):
                 pixels = decode(read_image(raw.image, source.photos), size)
         return Refused(bad, pixels)
+    except RecursionError:
+        detail = "lists in lists, too deep to be a text"
+        return Refused(Quarantined(raw.row, None, Reason.MALFORMED_ROW, detail), None)
 
 
 def _judge(
