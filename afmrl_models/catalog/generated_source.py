@@ -2,13 +2,12 @@
 
 import hashlib
 import logging
-import os
-import shutil
 from importlib.resources import files
 from pathlib import Path
 
 from tqdm import tqdm
 
+from afmrl_models.catalog.staging import made_once
 from afmrl_models.catalog.table_source import TableCatalog, open_table, table_columns
 from afmrl_models.config import ColumnMapping, GeneratedSource
 
@@ -21,8 +20,9 @@ def open_generated(
 ) -> TableCatalog:
     """The generated catalog of these parameters, rendered now if `workdir` does not hold it yet."""
     folder = workdir / f"generated-{source.products}-{source.seed}-{_renderer_version()}"
-    if not folder.is_dir():
-        _render(source, folder, progress)
+    with made_once(folder) as partial:
+        if partial is not None:
+            _render(source, partial, progress)
     table = folder / "listings.csv"
     attributes = [name for name in table_columns(table) if name not in _FIXED]
     return open_table(table, None, ColumnMapping(seller="seller", attributes=attributes), limit)
@@ -31,23 +31,11 @@ def open_generated(
 def _render(source: GeneratedSource, folder: Path, progress: bool) -> None:
     from afmrl_models.catalog.generated import generate_catalog
 
-    _LOG.info("rendering %d products into %s", source.products, folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        with tqdm(total=source.products, desc="rendering", unit="product", disable=not progress) as bar:
-            generate_catalog(
-                source.products, source.seed, partial, progress=lambda done, _: bar.update(done - bar.n)
-            )
-        try:
-            partial.rename(folder)
-        except OSError:
-            # Another process rendered the same catalog meanwhile: both are equal, and theirs stays.
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    _LOG.info("rendering %d products below %s", source.products, folder.parent)
+    with tqdm(total=source.products, desc="rendering", unit="product", disable=not progress) as bar:
+        generate_catalog(
+            source.products, source.seed, folder, progress=lambda done, _: bar.update(done - bar.n)
+        )
 
 
 def _renderer_version() -> str:

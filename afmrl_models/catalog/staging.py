@@ -54,11 +54,32 @@ def _install(out: Path, names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def made_once(folder: Path) -> Iterator[Path | None]:
+    """None if `folder` is there; else an empty one to fill, which becomes `folder` when the block succeeds.
+
+    Processes that want the same folder wait for each other; what a killed one left is removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.parent, wait=True):
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        if folder.is_dir():
+            yield None
+            return
+        partial.mkdir()
+        try:
+            yield partial
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise CatalogError(f"{folder}: another run is writing into it") from None
         yield

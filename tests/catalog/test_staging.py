@@ -13,7 +13,7 @@ from shops import FILES, config, row, write_catalog
 from afmrl_models.catalog import CatalogError
 from afmrl_models.catalog.ingest import ingest
 from afmrl_models.catalog.schema import read_table
-from afmrl_models.catalog.staging import staged
+from afmrl_models.catalog.staging import made_once, staged
 
 NAMES = ("images", "listings")
 
@@ -86,6 +86,22 @@ def test_two_runs_do_not_write_at_once(tmp_path: Path) -> None:
         (folder / "images").mkdir()
         (folder / "listings").write_text("")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "listings"]
+
+
+def test_a_folder_is_made_once_and_never_half(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    (tmp_path / ".made.partial").mkdir()
+    (tmp_path / ".made.partial" / "left by a killed process").touch()
+    with pytest.raises(ZeroDivisionError), made_once(target) as folder:
+        assert folder is not None and not list(folder.iterdir())
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+    with made_once(target) as folder:
+        assert folder is not None
+        (folder / "file").touch()
+    with made_once(target) as folder:
+        assert folder is None
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
 
 
 def test_a_run_killed_in_the_middle_misleads_nobody_and_leaves_no_litter(tmp_path: Path) -> None:
