@@ -118,9 +118,8 @@ def _values(pipeline: Pipeline, numbers: Sequence[int]) -> "tuple[pd.DataFrame, 
     keys = tables.attribute_keys
     queries = tables.of("test", role="query")
     consensus = oracle_attributes(tables.listings, tables.splits, tables.images, keys, split="test")
-    shop = queries.assign(
-        attributes=[parse(consensus[i]) if i in consensus else None for i in queries["listing_id"]]
-    )
+    stated_of = {listing_id: parse(text) for listing_id, text in consensus.items()}
+    shop = queries.assign(attributes=queries["listing_id"].map(stated_of.get))
     compared, texts = [], []
     for number in numbers:
         written = tables.attribute_table(f"round_{number}")
