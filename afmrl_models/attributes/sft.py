@@ -23,6 +23,7 @@ from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
+from afmrl_models.catalog.variation import vary
 from afmrl_models.config.profile import BackboneConfig, SftConfig
 from afmrl_models.errors import UserError
 
@@ -47,13 +48,15 @@ def sft_rows(
     seen: LearnedFrom | None = None,
     *,
     title_dropout: float = 0.0,
+    vary_photos: bool = False,
     seed: int = 0,
 ) -> Dataset:
     """The rows SFTTrainer reads: `prompt` and `completion` messages, and the `image`, fetched when read.
 
     teacher: rows of PRODUCT_ATTRIBUTES; only valid ones are taught. listings: `listing_id`, `title`. Rows are
     sorted by listing id, so that their order in the tables does not matter. seen: notes what is read.
-    title_dropout: at each reading this share of the rows has an empty title, drawn from `seed`.
+    title_dropout: at each reading this share of the rows has an empty title. vary_photos: each reading shows
+    the photo in another crop and light (`catalog.variation`). Both are drawn from `seed`.
     Raises ValueError where nothing is left to teach, or a taught listing is not among the listings or has
     no photo.
     """
@@ -87,7 +90,10 @@ def sft_rows(
             seen.note("distillation", *ids)
         hidden = rng.random(len(ids)) < title_dropout
         prompts = [untitled if hide else prompt for hide, prompt in zip(hidden, batch["prompt"], strict=True)]
-        return {**batch, "prompt": prompts, "image": [images.get(listing_id) for listing_id in ids]}
+        photos = [images.get(listing_id) for listing_id in ids]
+        if vary_photos:
+            photos = [vary(photo, rng) for photo in photos]
+        return {**batch, "prompt": prompts, "image": photos}
 
     return rows.with_transform(read)
 
@@ -116,7 +122,16 @@ def train_generator(
     register()
     seen = LearnedFrom()
     seen.note("distillation")
-    rows = sft_rows(teacher, listings, images, keys, seen, title_dropout=config.title_dropout, seed=seed)
+    rows = sft_rows(
+        teacher,
+        listings,
+        images,
+        keys,
+        seen,
+        title_dropout=config.title_dropout,
+        vary_photos=config.vary_photos,
+        seed=seed,
+    )
     mini_batch = min(config.mini_batch_size or config.batch_size, config.batch_size)
     if config.batch_size % mini_batch:
         raise UserError(

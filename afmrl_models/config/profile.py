@@ -235,6 +235,9 @@ class SftConfig(Strict):
     title_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of the rows shown without title, so that the photo must be read"
     )
+    vary_photos: bool = Field(
+        False, description="show each photo in another crop and light at each reading, as other sellers would"
+    )
 
 
 class GenerationConfig(Strict):

@@ -166,6 +166,13 @@ def test_a_share_of_the_rows_hides_the_title(listings: pd.DataFrame, images: Ima
     assert half != titled(title_dropout=0.5, seed=2)
 
 
+def test_photos_are_varied_anew_at_each_reading(listings: pd.DataFrame, images: ImageStore) -> None:
+    rows = sft_rows(listings, listings, images, KEYS, vary_photos=True)
+    assert rows[0]["image"].tobytes() != rows[0]["image"].tobytes()
+    plain = sft_rows(listings, listings, images, KEYS)
+    assert plain[0]["image"].tobytes() == plain[0]["image"].tobytes()
+
+
 def test_what_cannot_be_taught_is_an_error(
     base: Path, listings: pd.DataFrame, images: ImageStore, tmp_path: Path
 ) -> None:
