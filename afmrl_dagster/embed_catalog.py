@@ -10,7 +10,8 @@ from afmrl_models.config.profile import Modality
 def embed_catalog(config: Path, model: str, generator: str | None, modality: Modality, out: Path) -> None:
     """Write embeddings.npy (float32, N × D), listing_ids.txt and, with a generator, attributes.parquet.
 
-    Vectors have unit length. Validated listings and quarantined rows are left in out/catalog.
+    Vectors have unit length. Validated listings and quarantined rows are left in out/catalog. What an earlier
+    call with the same models left in `out` is used again for listings that have not changed.
     Raises UserError naming what cannot be used.
     """
     profile = load_profile(config)
@@ -20,11 +21,13 @@ def embed_catalog(config: Path, model: str, generator: str | None, modality: Mod
     from afmrl_models.attributes.generator import AttributeGenerator
     from afmrl_models.attributes.teachers import catalog_keys
     from afmrl_models.attributes.writing import write_attributes
+    from afmrl_models.backbones.checkpoint import checkpoint_digest
     from afmrl_models.backbones.device import pick_device
     from afmrl_models.catalog.images import ImageStore
     from afmrl_models.catalog.ingest import ingest
     from afmrl_models.catalog.schema import read_table
-    from afmrl_models.embedding.embedder import encode_listings, load_embedder
+    from afmrl_models.embedding import catalog_vectors
+    from afmrl_models.embedding.embedder import load_embedder
     from afmrl_models.registry.models import local_directory
     from afmrl_models.registry.packaging import SETTINGS, read_settings
     from afmrl_models.registry.tracking import Tracking
@@ -35,7 +38,7 @@ def embed_catalog(config: Path, model: str, generator: str | None, modality: Mod
     device = pick_device(profile.device)
 
     catalog = out / "catalog"
-    ingest(profile.catalog, catalog, out / "source")
+    ingest(profile.catalog, catalog, out / "source", former=catalog)
     listings = read_table(catalog / "listings.parquet")
     images = ImageStore.open(catalog / "images")
     texts: dict[str, str] | None = None
@@ -51,20 +54,22 @@ def embed_catalog(config: Path, model: str, generator: str | None, modality: Mod
             images,
             keys,
             profile.attributes.generation,
-            version=generator,
+            version=f"{generator} {checkpoint_digest(generator_directory)}",
             out=out / "attributes.parquet",
             progress=True,
         )
         valid = frame[frame["valid"]]
         texts = dict(zip(valid["listing_id"], valid["attributes_text"], strict=True))
-    vectors = encode_listings(
-        load_embedder(embedder_directory, device),
+    embedded = catalog_vectors.embed_catalog(
+        lambda: load_embedder(embedder_directory, device),
         listings,
         images,
         modality,
         texts,
         profile.evaluation.batch_size,
+        version=checkpoint_digest(embedder_directory),
+        folder=out / "vectors",
         progress=True,
     )
-    np.save(out / "embeddings.npy", vectors)
+    np.save(out / "embeddings.npy", embedded.vectors)
     (out / "listing_ids.txt").write_text("\n".join(listings["listing_id"]) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from afmrl_models.catalog.changes import Changes
     from afmrl_models.registry.tracking import RunHandle
 
 
@@ -90,6 +92,11 @@ def picture_file(path: "Path", alt: str) -> dg.MetadataValue:
 def mlflow_link(run: "RunHandle") -> dg.MetadataValue:
     """The run's page in the MLflow UI."""
     return dg.MetadataValue.url(f"{mlflow_ui()}/#/experiments/{run.experiment_id}/runs/{run.run_id}")
+
+
+def changes(found: "Changes", seconds: float) -> dict[str, int | float]:
+    """Listings by what became of them since the last run, and how long this one took."""
+    return {f"{kind}_listings": count for kind, count in asdict(found).items()} | {"seconds": seconds}
 
 
 def column_schema(schema: "pa.Schema") -> dg.TableSchema:

@@ -32,11 +32,11 @@ def write_attributes(
     listings: `listing_id`, `title`, `content_hash`. A text the grammar refuses, or one cut off at
     `max_new_tokens`, is kept as written with `valid` False and no attributes. Every `chunk_size` listings are
     kept in the folder `<out>.chunks`: a listing already written with the same content, generator version,
-    keys and length limit is not written again, by this run resumed or by a later one.
+    keys, length limit and size of photo is not written again, by this run resumed or by a later one. In the
+    end the folder holds these listings alone.
     """
-    chunks = AttributeChunks(
-        out.with_name(f"{out.name}.chunks"), version, [request_text(keys), str(config.max_new_tokens)]
-    )
+    request = [request_text(keys), str(config.max_new_tokens), str(images.size)]
+    chunks = AttributeChunks(out.with_name(f"{out.name}.chunks"), version, request)
     wanted = list(zip(listings["listing_id"], listings["content_hash"], strict=True))
     pending = listings[[content not in chunks for content in wanted]]
     done = len(listings) - len(pending)
@@ -49,7 +49,7 @@ def write_attributes(
             bar.update(len(chunk))
     table = chunks.table(wanted)
     write_table(table, PRODUCT_ATTRIBUTES, out)
-    chunks.forget_other_requests()
+    chunks.forget_all_but(table)
     return table
 
 

@@ -1,5 +1,6 @@
-"""Saving a model and its processor as one checkpoint directory."""
+"""Saving a model and its processor as one checkpoint directory, and telling saved models apart."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -15,3 +16,13 @@ def save_checkpoint(model: Any, processor: Any, out: Path) -> None:
     processor.save_pretrained(partial)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
+
+
+def checkpoint_digest(directory: Path) -> str:
+    """16 digits of the sha256 of a saved model's files, names and bytes: another model has another one."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(directory).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,26 @@ from afmrl_models.catalog.errors import CatalogError
 
 PIXELS = "pixels.npy"
 IDS = "listing_ids.json"
+_LEDGER = np.dtype([("source", "u1", (32,)), ("checksum", "<u4")])
+_BUFFER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """Pixels, uint8 (size, size, 3), the sha256 of the bytes they come from, and their own CRC-32.
+
+    decoded: now, not by an earlier run.
+    """
+
+    pixels: np.ndarray
+    source: bytes
+    checksum: int
+    decoded: bool
+
+
+def ledger_name(decoder: str) -> str:
+    """The file that notes where the pixels of a store come from, if this decoder has made them."""
+    return f"photos-{decoder}.npy"
 
 
 class ImageStore:
@@ -72,17 +93,24 @@ class ImageStore:
 
 
 class ImageStoreWriter:
-    """Appends photos to a new store in a folder of its own; memory does not grow with their number."""
+    """Appends photos to a new store in a folder of its own; memory does not grow with their number.
 
-    def __init__(self, path: Path, size: int) -> None:
+    decoder: who has made the pixels; None writes no ledger, so that no later run uses them again.
+    """
+
+    def __init__(self, path: Path, size: int, decoder: str | None = None) -> None:
         self._path = path
         self._size = size
+        self._decoder = decoder
         self._ids: list[str] = []
 
     def __enter__(self) -> Self:
         self._path.mkdir(parents=True, exist_ok=True)
-        self._file = (self._path / PIXELS).open("wb")
-        self._header = self._write_header()
+        self._file = (self._path / PIXELS).open("wb", buffering=_BUFFER)
+        self._header = self._write_header(self._file, "|u1", (self._size, self._size, 3))
+        if self._decoder is not None:
+            self._ledger = (self._path / ledger_name(self._decoder)).open("wb")
+            self._ledger_header = self._write_header(self._ledger, _LEDGER.descr, ())
         return self
 
     def add(self, listing_id: str, pixels: np.ndarray) -> None:
@@ -92,16 +120,25 @@ class ImageStoreWriter:
         self._file.write(np.ascontiguousarray(pixels).data)
         self._ids.append(listing_id)
 
+    def add_photo(self, listing_id: str, photo: Photo) -> None:
+        """Append one photo, and note in the ledger where it comes from."""
+        self.add(listing_id, photo.pixels)
+        self._ledger.write(photo.source + photo.checksum.to_bytes(4, "little"))
+
     def __exit__(self, *_: object) -> None:
-        # NumPy's header leaves room for the first axis to grow, so that the real count fits in place.
-        self._file.seek(0)
-        if self._write_header() != self._header:
-            raise RuntimeError("the header of the .npy file changed its length")
-        self._file.close()
+        self._close(self._file, self._header, "|u1", (self._size, self._size, 3))
+        if self._decoder is not None:
+            self._close(self._ledger, self._ledger_header, _LEDGER.descr, ())
         (self._path / IDS).write_text(json.dumps(self._ids, ensure_ascii=False), encoding="utf-8")
 
-    def _write_header(self) -> int:
-        shape = (len(self._ids), self._size, self._size, 3)
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        return self._file.tell()
+    def _close(self, file: BinaryIO, header: int, descr: Any, shape: tuple[int, ...]) -> None:
+        # NumPy's header leaves room for the first axis to grow, so that the real count fits in place.
+        file.seek(0)
+        if self._write_header(file, descr, shape) != header:
+            raise RuntimeError("the header of the .npy file changed its length")
+        file.close()
+
+    def _write_header(self, file: BinaryIO, descr: Any, shape: tuple[int, ...]) -> int:
+        header = {"descr": descr, "fortran_order": False, "shape": (len(self._ids), *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.tell()

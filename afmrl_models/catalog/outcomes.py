@@ -3,13 +3,14 @@
 import hashlib
 import io
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from afmrl_models.catalog.images import ImageStoreWriter
+from afmrl_models.catalog.changes import Changes
+from afmrl_models.catalog.images import ImageStoreWriter, Photo
 from afmrl_models.catalog.quarantine import Quarantined, Reason
 from afmrl_models.catalog.schema import QUARANTINE_EXAMPLES, TableWriter
 from afmrl_models.catalog.validation import Listing
@@ -23,23 +24,26 @@ class IngestResult:
     """What became of the rows: `rows_read == kept + sum(quarantined.values())`.
 
     `digest` is the sha256 of the kept listings' content hashes and of the quarantined rows' reasons,
-    in order: equal content in an equal order has an equal digest.
+    in order: equal content in an equal order has an equal digest. `decoded` counts the kept listings whose
+    photo this run has decoded, the others' an earlier one had; `changes` are against the earlier run.
     """
 
     rows_read: int
     kept: int
     quarantined: dict[str, int]
     digest: str
+    decoded: int = field(compare=False)
+    changes: Changes = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A valid row: its listing, the sha256 of all of it, and its photo, uint8 (size, size, 3)."""
+    """A valid row: its listing, the sha256 of all of it, and its photo."""
 
     row: int
     listing: Listing
     content_hash: str
-    pixels: np.ndarray
+    photo: Photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Sorter:
         self._bad: list[Quarantined] = []
         self._counts: Counter[Reason] = Counter()
         self._read = 0
+        self._decoded = 0
         self._digest = hashlib.sha256()
         self.examples: dict[Reason, list[Refused]] = {}
 
@@ -74,9 +79,10 @@ class Sorter:
             if earlier != outcome.row:
                 detail = f"row {earlier} has this id and was kept"
                 duplicate = Quarantined(outcome.row, listing_id, Reason.DUPLICATE_LISTING_ID, detail)
-                outcome = Refused(duplicate, outcome.pixels)
+                outcome = Refused(duplicate, outcome.photo.pixels)
         if isinstance(outcome, Kept):
-            self._images.add(listing_id, outcome.pixels)
+            self._images.add_photo(listing_id, outcome.photo)
+            self._decoded += outcome.photo.decoded
             self._kept.append((outcome.listing, outcome.content_hash))
             self._digest.update(outcome.content_hash.encode())
         else:
@@ -103,10 +109,11 @@ class Sorter:
             self._quarantine.write_columns({n: [getattr(bad, n) for bad in self._bad] for n in names})
             self._bad.clear()
 
-    def result(self) -> IngestResult:
-        """The counts so far."""
+    def result(self, changes: Changes) -> IngestResult:
+        """The counts of all rows, and what changed against the run before."""
         counts = {reason.value: self._counts[reason] for reason in Reason if self._counts[reason]}
-        return IngestResult(self._read, len(self._row_of), counts, self._digest.hexdigest())
+        digest = self._digest.hexdigest()
+        return IngestResult(self._read, len(self._row_of), counts, digest, self._decoded, changes)
 
 
 def write_examples(examples: dict[Reason, list[Refused]], path: Path) -> None:

@@ -32,14 +32,12 @@ class Listing:
     attributes: dict[str, str]
     labels: list[str] | None = None
 
-    def content_hash(self, image: bytes) -> str:
-        """sha256 of all fields and of the photo's bytes."""
+    def content_hash(self, photo: bytes) -> str:
+        """sha256 of all fields and of the sha256 of the photo's bytes."""
         fields = [self.listing_id, self.product_id, self.title, self.description, self.category, self.seller]
         labels = [] if self.labels is None else [self.labels]
         stated = [*fields, self.image_path, sorted(self.attributes.items()), *labels]
-        digest = hashlib.sha256(_AS_JSON(stated).encode() + b"\0")
-        digest.update(image)
-        return digest.hexdigest()
+        return hashlib.sha256(_AS_JSON(stated).encode() + b"\0" + photo).hexdigest()
 
 
 def as_text(value: Any) -> str | None:

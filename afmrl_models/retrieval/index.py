@@ -91,6 +91,12 @@ def load_index(directory: Path) -> ProductIndex:
     return ProductIndex(index, ids, about["model_version"])
 
 
+def indexed_listings(directory: Path) -> list[str]:
+    """The listing ids of the index in `directory`; none where there is no index."""
+    path = directory / _IDS
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
 def check_vectors(index: ProductIndex, listing_ids: Sequence[str]) -> dict[str, bool | int]:
     """Whether the index holds one finite unit vector for each of these listings, and what is wrong if not.
 

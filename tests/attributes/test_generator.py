@@ -1,5 +1,6 @@
 """Generation in sorted batches against one listing at a time, and the table it is written to."""
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -201,22 +202,60 @@ def test_only_what_changed_is_written_again(
     assert len(list((tmp_path / "attributes.parquet.chunks").iterdir())) == 1
 
 
-def test_corrupted_and_foreign_chunks_are_not_used(
+class Interrupted(Scripted):
+    """Writes nine listings, then is stopped."""
+
+    def write(self, listings: pd.DataFrame, *_: object, **__: object) -> list[Writing]:
+        if len(self.asked) >= 9:
+            raise KeyboardInterrupt
+        return super().write(listings)
+
+
+def test_damaged_and_foreign_chunks_are_not_used(
     listings: pd.DataFrame, images: ImageStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out, config = tmp_path / "attributes.parquet", GenerationConfig(chunk_size=3)
-    expected = write_attributes(Scripted({}), listings, images, KEYS, config, "v1", out)
+    expected = write_attributes(
+        Scripted({}), listings, images, KEYS, config, "v1", tmp_path / "whole.parquet"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        write_attributes(Interrupted({}), listings, images, KEYS, config, "v1", out)
     chunks = sorted((tmp_path / "attributes.parquet.chunks").rglob("*.parquet"))
-    chunks[0].write_bytes(chunks[0].read_bytes()[:100])
+    data = bytearray(chunks[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    chunks[0].write_bytes(data)
     foreign = read_table(chunks[1]).assign(generator_version="another", attributes_text="type: foreign")
     write_table(foreign, PRODUCT_ATTRIBUTES, chunks[1])
-    read_table(chunks[2])[["listing_id", "valid"]].to_parquet(chunks[2])
+    digest = hashlib.sha256(chunks[1].read_bytes()).hexdigest()
+    chunks[1] = chunks[1].rename(chunks[1].with_name(f"{digest}.parquet"))
+    chunks[2].write_bytes(chunks[2].read_bytes()[:100])
     again = Scripted({})
     with caplog.at_level(logging.WARNING):
         table = write_attributes(again, listings, images, KEYS, config, "v1", out)
     pd.testing.assert_frame_equal(table, expected)
-    assert len(again.asked) > 6
-    assert sum(str(path) in caplog.text for path in chunks[:3]) == 3
+    assert len(again.asked) == COUNT
+    assert sum(str(path) in caplog.text for path in chunks) == 3
+    [only] = (tmp_path / "attributes.parquet.chunks").rglob("*.parquet")
+    assert only not in chunks
+
+
+def test_a_nights_texts_are_a_full_runs_and_nothing_of_deleted_listings_stays(
+    listings: pd.DataFrame, images: ImageStore, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "attributes.parquet", GenerationConfig(chunk_size=3)
+    write_attributes(Scripted({}), listings, images, KEYS, config, "v1", out)
+    rest = listings[~listings["listing_id"].isin(["l2", "l9"])].iloc[::-1].reset_index(drop=True)
+    rest.loc[0, "content_hash"] = "changed"
+    tonight, full = Scripted({}), tmp_path / "full.parquet"
+    write_attributes(tonight, rest, images, KEYS, config, "v1", out)
+    assert tonight.asked == [rest["listing_id"][0]]
+    write_attributes(Scripted({}), rest, images, KEYS, config, "v1", full)
+    assert out.read_bytes() == full.read_bytes()
+    [chunk] = (tmp_path / "attributes.parquet.chunks").rglob("*.parquet")
+    assert sorted(read_table(chunk)["listing_id"]) == sorted(rest["listing_id"])
+    write_attributes(tonight, rest, images, KEYS, config, "v1", out)
+    assert len(tonight.asked) == 1
+    assert [chunk] == list((tmp_path / "attributes.parquet.chunks").rglob("*.parquet"))
 
 
 def test_a_generator_with_random_weights_writes_a_table(

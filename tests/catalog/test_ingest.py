@@ -155,7 +155,7 @@ def test_the_output_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
         out = tmp_path / f"out-{workers}"
         ingest(config(shop), out, tmp_path, workers=workers)
         written.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()})
-    assert len(written[0]) == 5
+    assert len(written[0]) == 6
     assert written[0] == written[1] == written[2]
 
 

@@ -269,6 +269,14 @@ def test_embed_takes_any_catalog_through_the_registered_models(
     assert set(attributes["listing_id"]) == set(ids)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
 
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("nothing has changed")
+
+    monkeypatch.setattr("afmrl_models.embedding.catalog_vectors.encode_listings", never)
+    monkeypatch.setattr("afmrl_models.attributes.generator.AttributeGenerator.write", never)
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "embeddings.npy"), vectors)
+
 
 def test_a_second_night_compares_the_challenger_with_the_champion(chain: Chain) -> None:
     result = execute(chain.config, chain.home, chain.instance, "key:release/champion")

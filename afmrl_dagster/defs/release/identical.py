@@ -19,11 +19,17 @@ IDENTICAL_PRODUCTS = ("release", "identical_products")
     description="The champion's vectors of all listings, in a faiss index that knows its model version.",
 )
 def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    """Embed photo and title of every listing with the champion."""
-    from afmrl_models.embedding.embedder import encode_listings, load_embedder
-    from afmrl_models.registry.models import get_alias, local_directory
-    from afmrl_models.retrieval.index import build_index
+    """Embed photo and title of every listing that this champion has not embedded yet."""
+    from time import perf_counter
 
+    from afmrl_models.backbones.checkpoint import checkpoint_digest
+    from afmrl_models.catalog.changes import count_changes
+    from afmrl_models.embedding.catalog_vectors import embed_catalog
+    from afmrl_models.embedding.embedder import load_embedder
+    from afmrl_models.registry.models import get_alias, local_directory
+    from afmrl_models.retrieval.index import build_index, indexed_listings
+
+    started = perf_counter()
     profile, tables = pipeline.profile(), Tables(pipeline)
     tracking = pipeline.tracking()
     version = get_alias(tracking, f"{profile.name}-embedder", "champion")
@@ -31,22 +37,30 @@ def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         raise dg.Failure(
             f"release/product_index: {profile.name}-embedder has no champion; run release/champion first"
         )
-    directory = local_directory(tracking, version.uri)
-    vectors = encode_listings(
-        load_embedder(directory, pipeline.device()),
+    name = f"{version.name}/{version.version}"
+    directory, device = local_directory(tracking, version.uri), pipeline.device()
+    embedded = embed_catalog(
+        lambda: load_embedder(directory, device),
         tables.listings,
         tables.images,
         "multimodal",
         None,
         profile.evaluation.batch_size,
+        version=checkpoint_digest(directory),
+        folder=pipeline.scratch(PRODUCT_INDEX) / "vectors",
         progress=True,
     )
+    ids = list(tables.listings["listing_id"])
+    changes = count_changes(ids, embedded.kept, indexed_listings(pipeline.directory(PRODUCT_INDEX)))
     with pipeline.replacing(PRODUCT_INDEX) as out:
-        build_index(vectors, list(tables.listings["listing_id"]), f"{version.name}/{version.version}", out)
+        build_index(embedded.vectors, ids, name, out)
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": len(vectors),
-            "dimensions": vectors.shape[1],
+            "dagster/row_count": len(ids),
+            **metadata.changes(changes, perf_counter() - started),
+            "vectors_embedded": int((~embedded.kept).sum()),
+            "vectors_kept": int(embedded.kept.sum()),
+            "dimensions": embedded.vectors.shape[1],
             "model": f"{version.name} version {version.version}",
         }
     )

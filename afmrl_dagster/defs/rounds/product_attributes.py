@@ -42,14 +42,18 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         else "Attributes by the refined generator: all queries, and the training listings that CIT rewrites.",
     )
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        from time import perf_counter
+
         import pandas as pd
 
         from afmrl_models.attributes.agreement import agreement
         from afmrl_models.attributes.generator import AttributeGenerator
         from afmrl_models.attributes.writing import write_attributes
+        from afmrl_models.catalog.changes import compare_tables
         from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
         from afmrl_models.refinement.cit import listings_to_rewrite, merge_attributes
 
+        started = perf_counter()
         profile, tables = pipeline.profile(), Tables(pipeline)
         train = tables.of("train")
         held_out = tables.of(
@@ -79,6 +83,11 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             frame = merge_attributes(tables.attribute_table(f"round_{round_number - 1}"), frame)
         with pipeline.replacing(key) as out:
             write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
+            changes = compare_tables(
+                pipeline.directory(key) / "attributes.parquet",
+                out / "attributes.parquet",
+                ["content_hash", "generator_version"],
+            )
         shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[
             ["title", "attributes_text", "valid"]
         ]
@@ -87,6 +96,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": len(frame),
                 "dagster/column_schema": metadata.column_schema(PRODUCT_ATTRIBUTES),
+                **metadata.changes(changes, perf_counter() - started),
                 "written_in_this_round": len(written),
                 "valid_share": float(written["valid"].mean()),
                 "mean_characters": float(written["attributes_text"].str.len().mean()),
