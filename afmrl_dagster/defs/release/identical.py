@@ -5,7 +5,7 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.defs.release.champion import CHAMPION
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.tables import Tables
+from afmrl_dagster.tables import LISTINGS, Tables
 
 PRODUCT_INDEX = ("release", "product_index")
 IDENTICAL_PRODUCTS = ("release", "identical_products")
@@ -13,7 +13,8 @@ IDENTICAL_PRODUCTS = ("release", "identical_products")
 
 @dg.asset(
     key=list(PRODUCT_INDEX),
-    deps=[list(CHAMPION)],
+    # The listings by name, so that a run of the catalog and the index alone keeps this order.
+    deps=[list(LISTINGS), list(CHAMPION)],
     group_name="release",
     kinds={"pytorch", "faiss"},
     description="The champion's vectors of all listings, in a faiss index that knows its model version.",
