@@ -67,12 +67,13 @@ def ui(
     ] = None,
     port: Annotated[int, typer.Option(help="Dagster's port")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="MLflow's port")] = 5000,
+    docs_port: Annotated[int, typer.Option(help="port of Great Expectations' Data Docs")] = 5001,
 ) -> None:
-    """Serve Dagster and MLflow on 127.0.0.1; Ctrl-C stops both."""
+    """Serve Dagster, MLflow and the Data Docs on 127.0.0.1; Ctrl-C stops all."""
     from afmrl_dagster.launch import serve
     from afmrl_dagster.project import shipped_profile
 
-    sys.exit(serve((config or shipped_profile("demo")).absolute(), port, mlflow_port))
+    sys.exit(serve((config or shipped_profile("demo")).absolute(), port, mlflow_port, docs_port))
 
 
 @app.command("generate-catalog")

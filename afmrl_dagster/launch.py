@@ -1,4 +1,4 @@
-"""Running a profile, and serving the two web pages."""
+"""Running a profile, and serving the web pages."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import dagster as dg
 
 from afmrl_dagster.execution import cancel_dead_runs, execute, failure_reason
 from afmrl_dagster.project import afmrl_home, prepare_dagster_home
-from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.resources import Pipeline, data_docs_root
 from afmrl_dagster.resume import Output, Records
 from afmrl_dagster.seeds import EVERYTHING, RELEASE, SEEDS, SHARED, partition_of
 from afmrl_dagster.side_by_side import run_seeds, seeds_at_once
@@ -137,8 +137,8 @@ def _show_ablation(home: Path, config: Path) -> None:
         sys.stdout.write(table.read_text(encoding="utf-8") + "\n")
 
 
-def serve(config: Path, port: int, mlflow_port: int) -> int:
-    """Start `dagster dev` and `mlflow server`; both end with this process."""
+def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
+    """Start `dagster dev`, `mlflow server` and a server of the Data Docs; all end with this process."""
     from afmrl_models.config import load_profile
 
     profile = load_profile(config)
@@ -148,18 +148,23 @@ def serve(config: Path, port: int, mlflow_port: int) -> int:
         "AFMRL_CONFIG": str(config),
         "AFMRL_HOME": str(home),
         "AFMRL_MLFLOW_UI": f"http://127.0.0.1:{mlflow_port}",
+        "AFMRL_DOCS_UI": f"http://127.0.0.1:{docs_port}",
         "DAGSTER_HOME": str(prepare_dagster_home(home)),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+    docs = data_docs_root(home, profile.name)
+    docs.mkdir(parents=True, exist_ok=True)
     store = profile.tracking.uri or f"sqlite:///{home / 'mlflow.db'}"
     commands = [
         [sys.executable, "-m", "dagster", "dev", "-m", "afmrl_dagster.definitions",
          "-h", "127.0.0.1", "-p", str(port)],
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1",
          "--port", str(mlflow_port), "--workers", "1", "--default-artifact-root", str(home / "mlartifacts")],
+        [sys.executable, "-m", "http.server", str(docs_port), "--bind", "127.0.0.1", "-d", str(docs)],
     ]  # fmt: skip
     sys.stderr.write(
-        f"Dagster  http://127.0.0.1:{port}\nMLflow   http://127.0.0.1:{mlflow_port}\nCtrl-C stops both.\n"
+        f"Dagster    http://127.0.0.1:{port}\nMLflow     http://127.0.0.1:{mlflow_port}\n"
+        f"Data Docs  http://127.0.0.1:{docs_port}\nCtrl-C stops all.\n"
     )
     children = [
         (command, subprocess.Popen(command, env=environment, start_new_session=True)) for command in commands

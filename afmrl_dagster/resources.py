@@ -105,16 +105,27 @@ class Pipeline(dg.ConfigurableResource):
         """A fresh directory that takes the place of the asset's last output when the block succeeds."""
         final = self.directory(key)
         partial = final.with_name(f".{final.name}.partial")
-        previous = final.with_name(f".{final.name}.previous")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
         self.sign(partial)
+        self.put(partial, key)
+
+    def put(self, directory: Path, key: Sequence[str]) -> None:
+        """Let a finished directory take the place of the asset's last output."""
+        final = self.directory(key)
+        previous = final.with_name(f".{final.name}.previous")
         shutil.rmtree(previous, ignore_errors=True)
         if final.exists():
             final.rename(previous)
-        partial.rename(final)
+        directory.rename(final)
         shutil.rmtree(previous, ignore_errors=True)
+
+    def data_docs(self, group: str) -> Path:
+        """Where the Data Docs of a group's attribute table lie: all of a profile's below one folder."""
+        seeded = is_seeded(self.profile(), (group,))
+        root = data_docs_root(Path(self.home), self.profile().name)
+        return (root / partition_of(self.seed) if seeded else root) / group
 
     def tracking(self) -> "Tracking":
         """MLflow: the profile's experiment and registered models."""
@@ -122,6 +133,16 @@ class Pipeline(dg.ConfigurableResource):
 
         profile = self.profile()
         return Tracking(profile.tracking.uri, Path(self.home), profile.name)
+
+
+def data_docs_root(home: Path, profile: str) -> Path:
+    """The folder that holds all Data Docs of a profile, which `afmrl ui` serves."""
+    return home / profile / "data_docs"
+
+
+def data_docs_ui() -> str:
+    """Base address of the Data Docs that metadata links to."""
+    return os.environ.get("AFMRL_DOCS_UI", "http://127.0.0.1:5001").rstrip("/")
 
 
 def mlflow_ui() -> str:

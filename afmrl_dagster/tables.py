@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from afmrl_dagster.attribute_tables import ATTRIBUTES, AttributeTables
 from afmrl_dagster.resources import Pipeline
 
 if TYPE_CHECKING:
@@ -53,11 +54,15 @@ class Tables:
         )
 
     def attribute_table(self, group: str) -> "pd.DataFrame":
-        """product_attributes of a round, or the teacher's table for group `attributes`."""
+        """The accepted product_attributes of a round, or the teacher's table for group `attributes`.
+
+        Raises AttributeTableError where no table of the round was accepted yet.
+        """
         from afmrl_models.catalog.schema import read_table
 
-        key = TEACHER if group == "attributes" else (group, "product_attributes")
-        return read_table(self.pipeline.directory(key) / "attributes.parquet")
+        if group != "attributes":
+            return AttributeTables(self.pipeline, group).accepted()
+        return read_table(self.pipeline.directory(TEACHER) / ATTRIBUTES)
 
     def attribute_texts(self, group: str) -> dict[str, str]:
         """listing_id to attribute text, valid ones only."""

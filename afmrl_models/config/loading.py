@@ -13,6 +13,7 @@ from afmrl_models.config.profile import Profile
 from afmrl_models.errors import UserError
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_EXPECTATIONS = "expectations"
 
 
 class ProfileError(UserError):
@@ -22,30 +23,54 @@ class ProfileError(UserError):
 def load_profile(path: str | Path, environment: Mapping[str, str] | None = None) -> Profile:
     """Read and validate a profile; `${ENV}` and `${ENV:-default}` are expanded in every string.
 
+    `expectations` may name a file beside the profile that holds the list of entries.
     Raises ProfileError naming the file and key for a missing file, malformed YAML, an unset
     variable, an unknown key or a wrong type.
     """
     path = Path(path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProfileError(f"{path}: no such profile") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: not valid YAML: {error}") from None
+    environment = os.environ if environment is None else environment
+    document = _read(path, "profile")
     if not isinstance(document, dict):
         raise ProfileError(f"{path}: a profile is a mapping of keys, this is {type(document).__name__}")
-    expanded = _expand(document, os.environ if environment is None else environment, path, "")
+    expanded = _expand(document, environment, path, "")
+    beside = None
+    if isinstance(named := expanded.get(_EXPECTATIONS), str):
+        beside = path.parent / named
+        expanded[_EXPECTATIONS] = _expand(_read(beside, "file of expectations"), environment, beside, "")
     try:
         return Profile.model_validate(expanded)
     except ValidationError as error:
         lines = [f"{path}: {len(error.errors())} problem(s)"]
         for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "(the whole profile)"
+            where = _place(problem["loc"], expanded.get(_EXPECTATIONS), beside)
             given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r:.80})"
-            lines.append(f"  {key}: {problem['msg']}{given}")
+            lines.append(f"  {where}: {problem['msg']}{given}")
         raise ProfileError("\n".join(lines)) from None
+
+
+def _read(path: Path, what: str) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"{path}: no such {what}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: not valid YAML: {error}") from None
+
+
+def _place(location: tuple[int | str, ...], entries: Any, beside: Path | None) -> str:
+    """Where in the profile a problem lies; of an expectation: its file, number and name."""
+    parts = list(location)
+    if parts[:1] == [_EXPECTATIONS]:
+        start = [str(beside)] if beside else [_EXPECTATIONS]
+        if len(parts) > 1 and isinstance(number := parts[1], int):
+            entry = entries[number]
+            name = entry.get("name") if isinstance(entry, dict) else None
+            start.append(f"entry {number + 1}" + (f" ({name})" if name else ""))
+        key = ".".join(map(str, parts[3:]))  # behind the number stands the kind of the entry
+        return ": ".join([*start, *([key] if key else [])])
+    return ".".join(map(str, parts)) or "(the whole profile)"
 
 
 def _expand(value: Any, environment: Mapping[str, str], path: Path, key: str) -> Any:

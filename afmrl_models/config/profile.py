@@ -4,7 +4,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from afmrl_models.config.expectations import Expectations, least_expectations
+from afmrl_models.config.strict import Strict
 
 AgclScale = Literal["self", "raw"]
 Enrichment = Literal["query", "both"]
@@ -19,12 +22,6 @@ TaskName = Literal[
     "text_to_image",
     "fine_grained_in_category",
 ]
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ColumnMapping(Strict):
@@ -387,24 +384,6 @@ class RefinementConfig(Strict):
         return self
 
 
-class ExpectationsConfig(Strict):
-    """What Great Expectations demands of product_attributes."""
-
-    min_valid_share: float = Field(0.9, ge=0, le=1)
-    min_category_coverage: float = Field(
-        0.5, ge=0, le=1, description="least share of valid texts within each category"
-    )
-    max_value_characters: int = Field(80, ge=1)
-    allowed_keys: list[str] | None = Field(None, description="null: the keys the teacher uses")
-    min_rows: int = Field(1, ge=1)
-    max_unexpected_share: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="share of all pairs that may have a key not allowed, or too long a value",
-    )
-
-
 class ChampionConfig(Strict):
     """When a challenger becomes champion."""
 
@@ -454,7 +433,9 @@ class Profile(Strict):
     training: EmbedderTraining = Field(default_factory=lambda: EmbedderTraining())
     evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
     refinement: RefinementConfig = Field(default_factory=lambda: RefinementConfig())
-    expectations: ExpectationsConfig = Field(default_factory=lambda: ExpectationsConfig())
+    expectations: Expectations = Field(
+        default_factory=least_expectations, description="a file beside the profile, or the entries themselves"
+    )
     champion: ChampionConfig = Field(default_factory=lambda: ChampionConfig())
     identical_products: IdenticalProductsConfig = Field(default_factory=lambda: IdenticalProductsConfig())
     tracking: TrackingConfig = Field(default_factory=lambda: TrackingConfig())

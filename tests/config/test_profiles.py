@@ -9,6 +9,7 @@ import yaml
 from afmrl_models.config import Profile, ProfileError, load_profile
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "assets_config").glob("*.yaml"))
+STEWARDS = sorted((SHIPPED[0].parent / "expectations").glob("*.yaml"))
 ENVIRONMENT = {"AFMRL_CATALOG": "/data/shop", "TEACHER_URL": "http://127.0.0.1:8000/v1"}
 
 LADDERS = {"ladder": "fashion-ladder", "ladder_grocery": "grocery-ladder"}
@@ -24,6 +25,19 @@ def test_the_profiles_are_shipped() -> None:
 def test_a_shipped_profile_is_valid_and_named_after_its_file(path: Path) -> None:
     name = LADDERS.get(path.stem, path.stem)
     assert load_profile(path, ENVIRONMENT).name == name
+
+
+@pytest.mark.parametrize("path", STEWARDS, ids=lambda path: path.stem)
+def test_a_stewards_file_is_used_and_each_parameter_has_a_comment(path: Path) -> None:
+    used = [p for p in SHIPPED if f"expectations: expectations/{path.name}" in p.read_text(encoding="utf-8")]
+    assert used
+    explained = ("name", "expect", "severity", "description")
+    head, *entries = re.split(r"\n(?=- name: )", path.read_text(encoding="utf-8"))
+    assert all(f"#   {key} " in head for key in explained)
+    for line in "\n".join(entries).splitlines():
+        found = re.match(r"[\s-]+([\w_]+):", line)
+        if found and found[1] not in explained:
+            assert "#" in line, f"{path.name}: {line}"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -118,3 +132,76 @@ def test_environment_variables_and_defaults_are_expanded(tmp_path: Path) -> None
     )
     source = load_profile(path, {"ROOT": "/shop"}).catalog.source
     assert (str(source.path), str(source.images)) == ("/shop/a", "/photos")
+
+
+MINIMAL = "name: x\ncatalog: {source: {kind: generated}}\nexpectations: steward.yaml\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        (
+            "{name: a, expect: colour_is_nice, description: d}",
+            ["entry 2 (a)", "colour_is_nice", "vocabulary"],
+        ),
+        (
+            "{name: a, expect: row_count, description: d, minimum: 3}",
+            ["entry 2 (a): minimum", "Extra inputs"],
+        ),
+        ("{name: a, expect: texts_parse, description: d, mostly: 90}", ["entry 2 (a): mostly", "given: 90"]),
+        ("{name: a, expect: texts_parse, description: d, severity: fatal}", ["entry 2 (a): severity"]),
+        ("{name: a b, expect: texts_parse, description: d}", ["entry 2 (a b): name"]),
+        ("{expect: texts_parse, description: d}", ["entry 2: name"]),
+        ("{name: a, expect: texts_parse}", ["entry 2 (a): description"]),
+        ("{name: first, expect: texts_parse, description: d}", ["two entries are named first"]),
+        ("{name: a, expect: vocabulary, description: d, values: [red]}", ["entry 2 (a)", "name it in keys"]),
+        ("a word", ["entry 2"]),
+        (
+            "{name: a, expect: expect_column_to_shine, description: d, table: pairs}",
+            ["entry 2 (a): expect", "expect_column_values_to_match_regex"],
+        ),
+        (
+            "{name: a, expect: expect_column_values_to_match_regex, table: pairs, description: d, "
+            "parameters: {column: value, regexp: x}}",
+            ["entry 2 (a)", "'regexp' was unexpected", "regex"],
+        ),
+        (
+            "{name: a, expect: expect_column_values_to_match_regex, table: pairs, description: d, "
+            "parameters: {regex: x}}",
+            ["entry 2 (a)", "'column' is a required property"],
+        ),
+        (
+            "{name: a, expect: expect_column_values_to_match_regex, table: pairs, description: d, "
+            "parameters: {column: value, regex: x, mostly: most}}",
+            ["entry 2 (a)", "parameters.mostly"],
+        ),
+    ],
+)
+def test_a_bad_expectation_names_its_file_and_entry(tmp_path: Path, entry: str, named: list[str]) -> None:
+    steward = tmp_path / "steward.yaml"
+    steward.write_text(f"- {{name: first, expect: row_count, description: d}}\n- {entry}\n", encoding="utf-8")
+    with pytest.raises(ProfileError) as error:
+        load_profile(profile(tmp_path, MINIMAL), {})
+    assert all(word in str(error.value) for word in [str(steward), *named]), error.value
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [(None, "no such file of expectations"), ("a: b\n", "valid list"), ("[]\n", "at least 1")],
+)
+def test_a_bad_file_of_expectations_is_named(tmp_path: Path, text: str | None, named: str) -> None:
+    if text is not None:
+        (tmp_path / "steward.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ProfileError, match=named) as error:
+        load_profile(profile(tmp_path, MINIMAL), {})
+    assert "steward.yaml" in str(error.value)
+
+
+def test_any_expectation_that_great_expectations_ships_can_be_named() -> None:
+    import great_expectations.expectations as gxe
+
+    from afmrl_models.config.expectations import gx_schemas
+
+    shipped = {kind.expectation_type for kind in vars(gxe).values() if hasattr(kind, "expectation_type")}
+    assert {name for name in shipped if name in gx_schemas()} == set(gx_schemas())
+    assert len(gx_schemas()) > 40

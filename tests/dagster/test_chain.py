@@ -331,14 +331,17 @@ def test_a_test_listing_smuggled_into_a_step_is_named_and_stops_what_follows(
     assert "round_0/attribute_generator" not in made
 
 
-def test_a_generator_that_writes_nonsense_is_stopped_before_training(chain: Chain, tmp_path: Path) -> None:
-    # The last test of this file: it overwrites what the others read.
-    config = configured(
-        chain.home.parent, expectations={"min_valid_share": 1.0, "min_category_coverage": 1.0}
-    )
+def test_a_table_that_misses_the_grammar_is_refused_before_training(chain: Chain) -> None:
+    steward = [
+        {"name": "validity_rate", "expect": "texts_parse", "description": "all parse", "mostly": 1.0},
+        {"name": "rows", "expect": "row_count", "description": "more than there are", "min": 100_000},
+    ]
+    config = configured(chain.home.parent, expectations=steward)
+    before = chain.tables.attribute_table("round_0")
     selection = 'key:"round_0/product_attributes" or key:"round_0/embedder"'
     result = execute(config, chain.home, chain.instance, selection)
     verdicts = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-    assert not verdicts["validity_rate"]
+    assert not verdicts["rows"]
     assert not [e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "embedder"]
+    pd.testing.assert_frame_equal(chain.tables.attribute_table("round_0"), before)
     configured(chain.home.parent)

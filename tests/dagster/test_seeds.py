@@ -141,7 +141,10 @@ KEYS = [
             {"evaluation": {"enrich": ["query", "both"]}},
             [name for group, name in KEYS if group != "catalog"],
         ),
-        ({"expectations": {"min_rows": 2}}, ["product_attributes", "ablation"]),
+        (
+            {"expectations": [{"name": "rows", "expect": "row_count", "description": "some", "min": 2}]},
+            ["product_attributes", "ablation"],
+        ),
         (
             {"training": {"steps": 5}},
             [name for group, name in KEYS if group != "catalog"],

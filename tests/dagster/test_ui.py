@@ -1,4 +1,4 @@
-"""`afmrl ui` serves Dagster and MLflow; Ctrl-C stops both and leaves no process behind."""
+"""`afmrl ui` serves Dagster, MLflow and Data Docs; Ctrl-C stops all and leaves no process behind."""
 
 import os
 import signal
@@ -32,12 +32,12 @@ def answers(url: str, patience: float = 120) -> bool:
     return False
 
 
-def test_both_pages_are_served_until_ctrl_c(tmp_path: Path) -> None:
-    dagster_port, mlflow_port = free_ports(2)
+def test_the_pages_are_served_until_ctrl_c(tmp_path: Path) -> None:
+    dagster_port, mlflow_port, docs_port = free_ports(3)
     command = [sys.executable, "-m", "afmrl_dagster", "ui", "--port", str(dagster_port)]
     log = (tmp_path / "ui.log").open("w")
     process = subprocess.Popen(
-        [*command, "--mlflow-port", str(mlflow_port)],
+        [*command, "--mlflow-port", str(mlflow_port), "--docs-port", str(docs_port)],
         env={**os.environ, "AFMRL_HOME": str(tmp_path / "home")},
         stdout=log, stderr=log, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -45,11 +45,12 @@ def test_both_pages_are_served_until_ctrl_c(tmp_path: Path) -> None:
     try:
         assert answers(f"http://127.0.0.1:{dagster_port}/server_info"), (tmp_path / "ui.log").read_text()
         assert answers(f"http://127.0.0.1:{mlflow_port}/health"), (tmp_path / "ui.log").read_text()
+        assert answers(f"http://127.0.0.1:{docs_port}/"), (tmp_path / "ui.log").read_text()
     finally:
         process.send_signal(signal.SIGINT)
         status = process.wait(timeout=60)
     assert status == 0
-    for port in (dagster_port, mlflow_port):
+    for port in (dagster_port, mlflow_port, docs_port):
         with socket.socket() as probe:
             probe.settimeout(2)
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something still listens on {port}"

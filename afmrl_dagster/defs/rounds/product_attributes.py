@@ -1,23 +1,13 @@
-"""product_attributes of each round, and the Great Expectations that guard them."""
-
-from collections.abc import Iterator
+"""product_attributes of each round: written as a candidate, which its expectations accept or refuse."""
 
 import dagster as dg
 
 from afmrl_dagster import metadata
+from afmrl_dagster.attribute_tables import ATTRIBUTES, AttributeTables
 from afmrl_dagster.defs.rounds.generators import generator_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import recall_version
 from afmrl_dagster.tables import Tables
-
-EXPECTATIONS = {
-    "row_count": "enough rows",
-    "validity_rate": "share of texts that the grammar parses",
-    "allowed_keys": "no key that the prompt did not ask for",
-    "value_length": "no value longer than allowed",
-    "category_coverage": "valid texts within each category",
-    "unique_listings": "one row a listing",
-}
 
 
 def attributes_key(round_number: int) -> tuple[str, str]:
@@ -26,7 +16,10 @@ def attributes_key(round_number: int) -> tuple[str, str]:
 
 
 def product_attributes(round_number: int) -> dg.AssetsDefinition:
-    """Attributes of the training listings and of the held-out queries, by the round's generator."""
+    """Attributes of the training listings and of the held-out queries, by the round's generator.
+
+    What follows reads the accepted table, which a refused candidate leaves in force.
+    """
     key = attributes_key(round_number)
     deps = [list(generator_key(round_number))]
     if round_number:
@@ -75,19 +68,21 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             tables.attribute_keys,
             profile.attributes.generation,
             version=f"{version.name}/{version.version}",
-            out=pipeline.scratch(key) / "attributes.parquet",
+            out=pipeline.scratch(key) / ATTRIBUTES,
             progress=True,
         )
         written = frame
         if round_number:
             frame = merge_attributes(tables.attribute_table(f"round_{round_number - 1}"), frame)
-        with pipeline.replacing(key) as out:
-            write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
-            changes = compare_tables(
-                pipeline.directory(key) / "attributes.parquet",
-                out / "attributes.parquet",
-                ["content_hash", "generator_version"],
-            )
+        versions = AttributeTables(pipeline, key[0])
+        before = versions.in_force()
+        with versions.writing() as out:
+            write_table(frame, PRODUCT_ATTRIBUTES, out / ATTRIBUTES)
+        changes = compare_tables(
+            versions.directory / ATTRIBUTES,
+            versions.candidate / ATTRIBUTES,
+            ["content_hash", "generator_version"],
+        )
         shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[
             ["title", "attributes_text", "valid"]
         ]
@@ -97,6 +92,8 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
                 "dagster/row_count": len(frame),
                 "dagster/column_schema": metadata.column_schema(PRODUCT_ATTRIBUTES),
                 **metadata.changes(changes, perf_counter() - started),
+                "candidate": dg.MetadataValue.path(versions.candidate),
+                "in_force_until_the_checks_accept_the_candidate": before,
                 "written_in_this_round": len(written),
                 "valid_share": float(written["valid"].mean()),
                 "mean_characters": float(written["attributes_text"].str.len().mean()),
@@ -106,38 +103,3 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         )
 
     return asset
-
-
-def attribute_expectations(round_number: int) -> dg.AssetChecksDefinition:
-    """Great Expectations on the round's table; one blocking check an expectation."""
-    key = attributes_key(round_number)
-
-    @dg.multi_asset_check(
-        name=f"expectations_of_{key[0]}",
-        specs=[
-            dg.AssetCheckSpec(name, asset=list(key), blocking=True, description=description)
-            for name, description in EXPECTATIONS.items()
-        ],
-    )
-    def checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
-        from afmrl_models.attributes.expectations import judge_attributes
-
-        tables = Tables(pipeline)
-        verdicts = judge_attributes(
-            tables.attribute_table(key[0]),
-            tables.listings,
-            pipeline.profile().expectations,
-            tables.attribute_keys,
-        )
-        for verdict in verdicts:
-            yield dg.AssetCheckResult(
-                passed=verdict.passed,
-                asset_key=list(key),
-                check_name=verdict.name,
-                severity=dg.AssetCheckSeverity.ERROR
-                if verdict.severity == "critical"
-                else dg.AssetCheckSeverity.WARN,
-                metadata={**verdict.observed, "unexpected": metadata.table(verdict.unexpected)},
-            )
-
-    return checks

@@ -6,8 +6,9 @@ import dagster as dg
 
 from afmrl_dagster.defs.rounds.embedders import embedder
 from afmrl_dagster.defs.rounds.evaluations import ORACLE, Row, retrieval_metrics
+from afmrl_dagster.defs.rounds.expectations import attribute_expectations
 from afmrl_dagster.defs.rounds.generators import distilled_generator, refined_generator
-from afmrl_dagster.defs.rounds.product_attributes import attribute_expectations, product_attributes
+from afmrl_dagster.defs.rounds.product_attributes import product_attributes
 from afmrl_models.config.profile import EvaluationConfig, Profile
 
 
@@ -69,5 +70,5 @@ def unroll(profile: Profile) -> Rounds:
             embedder(f"round_{number}", "agcl", number, f"CIT: AGCL with the attributes of round {number}."),
         ]
     assets += [retrieval_metrics(group, group_rows) for group, group_rows in rows.items()]
-    checks = [attribute_expectations(number) for number in range(rounds + 1)]
+    checks = [attribute_expectations(number, profile.expectations) for number in range(rounds + 1)]
     return Rounds(assets, checks, rows)

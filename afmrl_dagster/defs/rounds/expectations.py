@@ -1,0 +1,124 @@
+"""The steward's expectations of each round's attribute table, each an asset check of its own."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from afmrl_dagster import metadata
+from afmrl_dagster.attribute_tables import AttributeTables
+from afmrl_dagster.defs.rounds.product_attributes import attributes_key
+from afmrl_dagster.resources import Pipeline, data_docs_root, data_docs_ui
+from afmrl_dagster.seeds import is_seeded, partition_of
+from afmrl_dagster.tables import Tables
+from afmrl_models.config.expectations import Entry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from afmrl_models.attributes.judgement import Verdict
+    from afmrl_models.catalog.images import ImageStore
+
+SEVERITY = {"critical": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
+_PHOTOS = 8
+
+
+def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.AssetChecksDefinition:
+    """Judge the round's candidate; it comes into force unless a critical expectation fails.
+
+    The checks alone can be executed again in the UI, after the steward has changed the file: a refused
+    candidate is then judged anew, without being written anew.
+    """
+    key = attributes_key(round_number)
+
+    @dg.multi_asset_check(
+        name=f"expectations_of_{key[0]}",
+        specs=[
+            dg.AssetCheckSpec(
+                entry.name,
+                asset=list(key),
+                blocking=entry.severity == "critical",
+                description=entry.description,
+            )
+            for entry in entries
+        ],
+    )
+    def checks(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
+        from afmrl_models.attributes.judgement import Material, is_accepted, judge
+
+        tables, versions = Tables(pipeline), AttributeTables(pipeline, key[0])
+        table, last = versions.to_judge()
+        material = Material(
+            table,
+            tables.listings,
+            tables.attribute_keys,
+            tables.attribute_table("attributes"),
+            last=last,
+            train=frozenset(tables.of("train")["listing_id"]),
+        )
+        verdicts = judge(entries, material, docs=pipeline.data_docs(key[0]))
+        accepted = is_accepted(verdicts)
+        versions.record(verdicts, accepted)
+        context.op_execution_context.log_event(
+            dg.AssetObservation(
+                asset_key=list(key),
+                partition=partition_of(pipeline.seed) if is_seeded(pipeline.profile(), key) else None,
+                metadata={
+                    "accepted": accepted,
+                    "in_force": versions.in_force(),
+                    "failed": ", ".join(v.name for v in verdicts if not v.passed) or "nothing",
+                    "data_docs": _docs(pipeline, key[0]),
+                },
+            )
+        )
+        for verdict in verdicts:
+            yield _result(verdict, key, pipeline, tables.images, versions.in_force())
+
+    return checks
+
+
+def _result(
+    verdict: "Verdict", key: Sequence[str], pipeline: Pipeline, images: "ImageStore", in_force: str
+) -> dg.AssetCheckResult:
+    shown: dict[str, object] = {**verdict.observed, "table_in_force": in_force}
+    if len(verdict.judged) > 1:
+        shown["judged_by_column"] = metadata.table(verdict.judged)
+    if len(verdict.unexpected):
+        shown["examples"] = metadata.photo_table(_with_photos(verdict.unexpected, images), "photo")
+    if verdict.page is not None:
+        root = data_docs_root(Path(pipeline.home), pipeline.profile().name)
+        shown["data_docs"] = dg.MetadataValue.url(
+            f"{data_docs_ui()}/{verdict.page.relative_to(root).as_posix()}"
+        )
+        shown["data_docs_file"] = dg.MetadataValue.path(verdict.page)
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        asset_key=list(key),
+        check_name=verdict.name,
+        severity=SEVERITY[verdict.severity],
+        description=str(verdict.observed["message"]) if "message" in verdict.observed else None,
+        metadata=shown,
+    )
+
+
+def _docs(pipeline: Pipeline, group: str) -> dg.MetadataValue:
+    root = data_docs_root(Path(pipeline.home), pipeline.profile().name)
+    return dg.MetadataValue.url(f"{data_docs_ui()}/{pipeline.data_docs(group).relative_to(root).as_posix()}/")
+
+
+def _with_photos(rows: "pd.DataFrame", images: "ImageStore") -> "pd.DataFrame":
+    """The first rows, with the photo of each listing that has one (PNG)."""
+    if "listing_id" not in rows:
+        return rows
+
+    def photo(listing_id: object) -> bytes | None:
+        if listing_id not in images:
+            return None
+        buffer = io.BytesIO()
+        images.get(str(listing_id)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    few = rows.head(_PHOTOS)
+    return few.assign(photo=[photo(listing_id) for listing_id in few["listing_id"]])
