@@ -11,7 +11,8 @@ from afmrl_models.attributes.judgement.custom import is_measure, jensen_shannon
     ("value", "fits"),
     [
         ("500 ml", True), ("500ml", True), ("500 ML", True), ("0,5 l", False), ("ml", False), ("", False),
-        ("49 ml", False), ("50 ml", True), ("1001 ml", False), ("500", False), ("500 ml x", False), (None, False),
+        ("49 ml", False), ("50 ml", True), ("1001 ml", False), ("500", False), ("500 ml x", False),
+        (None, False),
     ],
 )  # fmt: skip
 def test_a_measure_is_a_number_in_the_range_and_a_unit(value: object, fits: bool) -> None:
