@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -25,12 +25,10 @@ def count_changes(ids: Sequence[str], unchanged: np.ndarray, former: Collection[
 
     former: the listings there were. One that was there and does not hold any more is changed.
     """
-    there_before = np.asarray(pd.Index(ids, dtype=object).isin(list(former)))
-    still = int((there_before & unchanged).sum())
-    seen = int(there_before.sum())
-    return Changes(
-        new=len(ids) - seen, changed=seen - still, unchanged=still, deleted=len(set(former)) - seen
-    )
+    known = set(former)
+    there_before = np.array([listing_id in known for listing_id in ids], dtype=bool)
+    still, seen = int((there_before & unchanged).sum()), int(there_before.sum())
+    return Changes(new=len(ids) - seen, changed=seen - still, unchanged=still, deleted=len(known) - seen)
 
 
 def compare_tables(former: Path, now: Path, columns: Sequence[str] = ("content_hash",)) -> Changes:
@@ -38,11 +36,16 @@ def compare_tables(former: Path, now: Path, columns: Sequence[str] = ("content_h
 
     Where there is no former table, or it cannot be read, all of today's listings are new.
     """
-    today = pq.read_table(now, columns=["listing_id", *columns]).to_pandas()
+    names = ["listing_id", *columns]
+    today = pq.read_table(now, columns=names)
     try:
-        before = pq.read_table(former, columns=["listing_id", *columns]).to_pandas()
+        before = pq.read_table(former, columns=names)
     except (OSError, pa.ArrowException):
-        before = today.iloc[:0]
-    found = before.set_index("listing_id").reindex(today["listing_id"])
-    equal = (found.to_numpy() == today[list(columns)].to_numpy()).all(axis=1)
-    return count_changes(list(today["listing_id"]), equal, list(before["listing_id"]))
+        before = today.slice(0, 0)
+    there_before = pc.index_in(today["listing_id"], value_set=before["listing_id"])
+    equal = there_before.is_valid()
+    for name in columns:
+        same = pc.equal(before[name].take(there_before), today[name])
+        equal = pc.and_(equal, pc.fill_null(same, False))
+    still, seen = pc.sum(equal).as_py() or 0, len(there_before) - there_before.null_count
+    return Changes(new=len(today) - seen, changed=seen - still, unchanged=still, deleted=len(before) - seen)

@@ -19,7 +19,7 @@ SMALL = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=350
 PROFILE = {
     "name": "nights",
     "device": "cpu",
-    "attributes": {"keys": ["type", "colour"], "generation": {"max_new_tokens": 8}},
+    "attributes": {"keys": ["type", "colour"]},
 }
 INDEXED = ("catalog/raw_catalog", "catalog/listings", "catalog/splits", "release/product_index")
 WRITTEN = ("round_0/product_attributes",)
@@ -27,10 +27,10 @@ COUNT = 24
 
 
 class House:
-    """A shop, models with random weights as if they had been trained and released, and its nights."""
+    """A shop, an embedder with random weights as if it had been trained and released, and its nights."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from afmrl_models.backbones.small import build_embedder, build_generator
+        from afmrl_models.backbones.small import build_embedder
         from afmrl_models.catalog.generated import generate_catalog
         from afmrl_models.embedding.embedder import new_embedder, save_embedder
 
@@ -44,9 +44,8 @@ class House:
         self.definitions = build_definitions(config, folder / "home")
         self.pipeline = Pipeline(config_path=str(config), home=str(folder / "home"))
         titles = list(self.rows["title"])
-        self.use_generator(
-            build_generator(SMALL, titles, 28, self.pipeline.directory(generator_key(0)), 0), 1
-        )
+        self.pipeline.directory(generator_key(0)).mkdir(parents=True)
+        self.use_generator(1)
         base = build_embedder(SMALL, titles, 28, folder / "base", 0)
         self.embedder = folder / "embedder"
         save_embedder(new_embedder(base, SMALL, "cpu"), self.embedder)
@@ -57,10 +56,11 @@ class House:
         monkeypatch.setattr(models, "get_alias", lambda *_: champion)
         monkeypatch.setattr(Pipeline, "tracking", lambda _: None)
 
-    def use_generator(self, directory: Path, version: int) -> None:
+    def use_generator(self, version: int) -> None:
         from afmrl_dagster.runs import remember_version
         from afmrl_models.registry.models import ModelVersion
 
+        directory = self.pipeline.directory(generator_key(0))
         remember_version(directory, ModelVersion("nights-generator", version, "", str(directory)))
 
     def night(self) -> dict[str, dict[str, int]]:
@@ -87,24 +87,24 @@ class House:
 
 
 def test_two_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from afmrl_models.attributes.generator import AttributeGenerator
+    from afmrl_models.attributes.generator import AttributeGenerator, Writing
     from afmrl_models.embedding import catalog_vectors
     from afmrl_models.embedding.embedder import encode_listings, load_embedder
     from afmrl_models.retrieval.index import load_index
 
     house = House(tmp_path, monkeypatch)
     asked: dict[str, list[str]] = {"written": [], "embedded": []}
-    write = AttributeGenerator.write
 
-    def noted_write(self, listings, *rest):
-        asked["written"] += list(listings["listing_id"])
-        return write(self, listings, *rest)
+    class Scripted:
+        def write(self, listings, *_):
+            asked["written"] += list(listings["listing_id"])
+            return [Writing(f"type: {title[:8]}; colour: red", True) for title in listings["title"]]
 
     def noted_encode(model, listings, *rest):
         asked["embedded"] += list(listings["listing_id"])
         return encode_listings(model, listings, *rest)
 
-    monkeypatch.setattr(AttributeGenerator, "write", noted_write)
+    monkeypatch.setattr(AttributeGenerator, "load", lambda *_: Scripted())
     monkeypatch.setattr(catalog_vectors, "encode_listings", noted_encode)
 
     first = house.night()
@@ -134,7 +134,7 @@ def test_two_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = encode_listings(model, tables.listings, tables.images, "multimodal", None, 256)
     np.testing.assert_allclose(index.vectors(), full, atol=2e-5)
 
-    house.use_generator(house.pipeline.directory(generator_key(0)), 2)
+    house.use_generator(2)
     asked["written"], asked["embedded"] = [], []
     third = house.night()
     assert len(asked["written"]) == third["round_0/product_attributes"]["changed"] == len(before) - 1
