@@ -1,7 +1,6 @@
 """What a data steward demands of product_attributes: one entry a rule, in a file of its own."""
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -258,7 +257,7 @@ def _different_names(entries: list[Any]) -> list[Any]:
 Expectations = Annotated[list[Expectation], Field(min_length=1), AfterValidator(_different_names)]
 
 
-def least_expectations() -> Sequence[Entry]:
+def least_expectations() -> Expectations:
     """Those of a profile that names none: what every table must be, whatever it holds."""
     return [
         RowCount(name="row_count", expect="row_count", description="There are rows."),

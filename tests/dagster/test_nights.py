@@ -22,7 +22,7 @@ PROFILE = {
     "attributes": {"keys": ["type", "colour"]},
 }
 INDEXED = ("catalog/raw_catalog", "catalog/listings", "catalog/splits", "release/product_index")
-WRITTEN = ("round_0/product_attributes",)
+WRITTEN = ("attributes/teacher_attributes", "round_0/product_attributes")
 COUNT = 24
 
 

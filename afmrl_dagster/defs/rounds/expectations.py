@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -82,7 +82,7 @@ def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.As
 def _result(
     verdict: "Verdict", key: Sequence[str], pipeline: Pipeline, images: "ImageStore", in_force: str
 ) -> dg.AssetCheckResult:
-    shown: dict[str, object] = {**verdict.observed, "table_in_force": in_force}
+    shown: dict[str, Any] = {**verdict.observed, "table_in_force": in_force}
     if len(verdict.judged) > 1:
         shown["judged_by_column"] = metadata.table(verdict.judged)
     if len(verdict.unexpected):
@@ -121,4 +121,4 @@ def _with_photos(rows: "pd.DataFrame", images: "ImageStore") -> "pd.DataFrame":
         return buffer.getvalue()
 
     few = rows.head(_PHOTOS)
-    return few.assign(photo=[photo(listing_id) for listing_id in few["listing_id"]])
+    return few.assign(photo=few["listing_id"].map(photo))

@@ -131,7 +131,7 @@ class _JensenShannon(ColumnAggregateMetricProvider):
 
     @column_aggregate_value(engine=PandasExecutionEngine)
     def _pandas(cls, column: pd.Series, counts: Mapping[str, float], **_: Any) -> float:
-        return jensen_shannon(column.value_counts().to_dict(), counts)
+        return jensen_shannon({str(v): float(n) for v, n in column.value_counts().items()}, counts)
 
 
 class ExpectColumnJensenShannonDistanceToBeAtMost(ColumnAggregateExpectation):

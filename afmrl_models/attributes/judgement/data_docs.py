@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import great_expectations as gx
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from afmrl_models.config.expectations import Entry
 
@@ -29,7 +30,7 @@ class Context:
         for site in list(self._context.variables.data_docs_sites or {}):
             self._context.delete_data_docs_site(site)
         if docs is not None:
-            self._context.add_data_docs_site(_SITE, _site(docs.with_name(f".{docs.name}.partial")))
+            self._context.add_data_docs_site(_SITE, cast(Any, _site(docs.with_name(f".{docs.name}.partial"))))
 
     def validate(
         self, entry: Entry, frame: pd.DataFrame, expectations: Sequence[Expectation]
@@ -38,14 +39,14 @@ class Context:
         batch = self._frames.add_dataframe_asset(entry.name).add_batch_definition_whole_dataframe("whole")
         for expectation in expectations:
             expectation.description = expectation.description or entry.description
-            expectation.severity = entry.severity
+            expectation.severity = FailureSeverity(entry.severity)
         suite = self._context.suites.add(gx.ExpectationSuite(entry.name, expectations=list(expectations)))
         definition = gx.ValidationDefinition(name=entry.name, data=batch, suite=suite)
         result = self._context.validation_definitions.add(definition).run(
             batch_parameters={"dataframe": frame.reset_index(drop=True)},
             result_format={"result_format": "COMPLETE"},
         )
-        found = [deepcopy(dict(one.to_json_dict())) for one in result.results]
+        found: list[Mapping[str, Any]] = [deepcopy(dict(one.to_json_dict())) for one in result.results]
         return found, self._page(result)
 
     def build(self) -> None:
@@ -63,7 +64,8 @@ class Context:
         if self._docs is None:
             return None
         store = self._context.validation_results_store
-        key = next(k for k in store.list_keys() if k.expectation_suite_identifier.name == result.suite_name)
+        keys: Any = store.list_keys()
+        key = next(k for k in keys if k.expectation_suite_identifier.name == result.suite_name)
         for one in result.results:
             one.result = _harmless(one.result)
             one.expectation_config.kwargs = _harmless(one.expectation_config.kwargs)

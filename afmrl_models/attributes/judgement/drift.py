@@ -1,13 +1,13 @@
 """How entries are judged that compare a table with the last accepted one."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import great_expectations.expectations as gxe
 import numpy as np
 import pandas as pd
 
 from afmrl_models.attributes.judgement.custom import ExpectColumnJensenShannonDistanceToBeAtMost
-from afmrl_models.attributes.judgement.material import Material, values
+from afmrl_models.attributes.judgement.material import Material, names, values
 from afmrl_models.attributes.judgement.plans import Plan, plan, rows_of, values_of
 from afmrl_models.config import expectations as entries
 
@@ -20,7 +20,7 @@ def _(entry: entries.NewValues, material: Material) -> Plan:
     rows, frame = values_of(entry, material)
     if (last := _last(entry, material)) is None:
         return Plan(frame, rows["listing_id"], note=FIRST)
-    before = values(last["attributes"], list(frame))
+    before = values(last["attributes"], names(frame))
     return Plan(
         frame,
         rows["listing_id"],
@@ -28,9 +28,9 @@ def _(entry: entries.NewValues, material: Material) -> Plan:
             gxe.ExpectColumnValuesToBeInSet(
                 column=key, value_set=sorted(set(before[key].dropna())), mostly=_rest(entry.max_share)
             )
-            for key in frame
+            for key in names(frame)
         ],
-        {f"new_values_of_{key}": len(set(frame[key].dropna()) - set(before[key])) for key in frame},
+        {f"new_values_of_{key}": len(set(frame[key].dropna()) - set(before[key])) for key in names(frame)},
     )
 
 
@@ -39,7 +39,7 @@ def _(entry: entries.LostValues, material: Material) -> Plan:
     rows, frame = values_of(entry, material)
     if (last := _last(entry, material)) is None:
         return Plan(frame, rows["listing_id"], note=FIRST)
-    before = values(last["attributes"], list(frame))
+    before = values(last["attributes"], names(frame))
     return Plan(
         before,
         last["listing_id"],
@@ -47,9 +47,9 @@ def _(entry: entries.LostValues, material: Material) -> Plan:
             gxe.ExpectColumnValuesToBeInSet(
                 column=key, value_set=sorted(set(frame[key].dropna())), mostly=_rest(entry.max_share)
             )
-            for key in frame
+            for key in names(frame)
         ],
-        {f"lost_values_of_{key}": len(set(before[key].dropna()) - set(frame[key])) for key in frame},
+        {f"lost_values_of_{key}": len(set(before[key].dropna()) - set(frame[key])) for key in names(frame)},
     )
 
 
@@ -65,8 +65,8 @@ def _(entry: entries.Drift, material: Material) -> Plan:
         frame, before = values(rows["attributes"], keys), values(last["attributes"], keys)
         if entry.of == "keys":
             frame, before = (f.notna().replace({True: "written", False: "missing"}) for f in (frame, before))
-    told = [column for column in before if before[column].notna().any()]
-    counts = {column: before[column].value_counts().to_dict() for column in told}
+    told = [column for column in names(before) if before[column].notna().any()]
+    counts = {column: {str(v): float(n) for v, n in before[column].value_counts().items()} for column in told}
     return Plan(
         frame[told],
         rows["listing_id"],
@@ -105,11 +105,11 @@ def _lengths(rows: pd.DataFrame, last: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     return binned(rows["attributes_text"].fillna("").str.len().to_numpy()), binned(before)
 
 
-def _more_than_before(column: pd.Series, before: Mapping[Hashable, float]) -> list[int]:
+def _more_than_before(column: pd.Series, before: Mapping[str, float]) -> list[int]:
     """Rows with the value whose share has grown most."""
     shares = column.value_counts(normalize=True)
     if shares.empty:
         return []
     total = sum(before.values())
-    grown = shares - pd.Series({value: before.get(value, 0) / total for value in shares.index})
+    grown = shares - pd.Series({value: before.get(str(value), 0) / total for value in shares.index})
     return [int(row) for row in column.index[column == grown.idxmax()]]

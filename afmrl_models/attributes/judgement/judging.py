@@ -156,7 +156,7 @@ def _examples(planned: "Plan", findings: Sequence[_Finding], material: Material)
         {
             "listing_id": [ids[row] for row, _ in chosen],
             "found": [
-                "; ".join(f"{c}: {planned.frame.at[row, c]}" for c in columns) for row, columns in chosen
+                "; ".join(f"{c}: {planned.frame.at[row, c]!s}" for c in columns) for row, columns in chosen
             ],
         },
         dtype=object,

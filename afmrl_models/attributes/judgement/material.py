@@ -61,6 +61,11 @@ def values(attributes: pd.Series, keys: Sequence[str]) -> pd.DataFrame:
     )
 
 
+def names(frame: pd.DataFrame) -> list[str]:
+    """The columns, which `values` named after keys."""
+    return [str(column) for column in frame.columns]
+
+
 def pairs(table: pd.DataFrame) -> pd.DataFrame:
     """One row for every pair: listing_id, category, key, value as they stand in the table."""
     found: list[tuple[Any, ...]] = [

@@ -1,10 +1,10 @@
 """From a steward's entry to the frame that Great Expectations judges, and what it expects of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import Any
+from typing import Any, Final
 
 import great_expectations.expectations as gxe
 import pandas as pd
@@ -17,10 +17,10 @@ from afmrl_models.attributes.judgement.custom import (
     ExpectColumnValuesToBeMeasures,
     is_attribute_text,
 )
-from afmrl_models.attributes.judgement.material import Material, judged_texts, pairs, texts, values
+from afmrl_models.attributes.judgement.material import Material, judged_texts, names, pairs, texts, values
 from afmrl_models.config import expectations as entries
 
-EITHER_MISSING = "either_value_is_missing"
+EITHER_MISSING: Final = "either_value_is_missing"
 
 
 class CannotJudge(Exception):
@@ -38,7 +38,7 @@ class Plan:
     frame: pd.DataFrame
     listing_ids: pd.Series | None
     expectations: Sequence[Expectation] = ()
-    asked: dict[str, int | float | str] = field(default_factory=dict)
+    asked: Mapping[str, int | float | str] = field(default_factory=dict)
     suspects: dict[str, list[int]] = field(default_factory=dict)
     note: str | None = None
 
@@ -153,7 +153,7 @@ def _(entry: entries.RequiredKeys, material: Material) -> Plan:
     return Plan(
         frame,
         rows["listing_id"],
-        [gxe.ExpectColumnValuesToNotBeNull(column=key, mostly=entry.mostly) for key in frame],
+        [gxe.ExpectColumnValuesToNotBeNull(column=key, mostly=entry.mostly) for key in names(frame)],
     )
 
 
@@ -166,17 +166,19 @@ def _(entry: entries.Vocabulary, material: Material) -> Plan:
         )
         allowed = {
             key: sorted(v for v, n in Counter(taught[key].dropna()).items() if n >= entry.min_listings)
-            for key in frame
+            for key in names(frame)
         }
         if not any(allowed.values()):
-            raise CannotJudge(f"the teacher uses no value of {', '.join(map(str, frame))}")
+            raise CannotJudge(f"the teacher uses no value of {', '.join(names(frame))}")
     else:
-        allowed = {key: sorted(normalise_value(v).casefold() for v in entry.values) for key in frame}
+        allowed = {key: sorted(normalise_value(v).casefold() for v in entry.values) for key in names(frame)}
     expectations = [
         gxe.ExpectColumnValuesToBeInSet(column=key, value_set=allowed[key], mostly=entry.mostly)
-        for key in frame
+        for key in names(frame)
     ]
-    asked: dict[str, int | float | str] = {f"allowed_values_of_{key}": len(allowed[key]) for key in frame}
+    asked: dict[str, int | float | str] = {
+        f"allowed_values_of_{key}": len(allowed[key]) for key in names(frame)
+    }
     return Plan(frame, rows["listing_id"], expectations, asked)
 
 
@@ -198,7 +200,7 @@ def _(entry: entries.Measure, material: Material) -> Plan:
 @plan.register
 def _(entry: entries.Variety, material: Material) -> Plan:
     rows, frame = values_of(entry, material)
-    said = [key for key in frame if frame[key].notna().any()]
+    said = [key for key in names(frame) if frame[key].notna().any()]
     return Plan(
         frame,
         rows["listing_id"],
@@ -211,7 +213,7 @@ def _(entry: entries.Variety, material: Material) -> Plan:
 @plan.register
 def _(entry: entries.AgreesWithShop, material: Material) -> Plan:
     rows, frame = values_of(entry, material)
-    stated = values(material.of_listing("attributes", rows["listing_id"]), list(frame))
+    stated = values(material.of_listing("attributes", rows["listing_id"]), names(frame))
     if entry.split != "all":
         chosen = rows["listing_id"].isin(material.train) == (entry.split == "train")
         rows, frame, stated = (f[chosen].reset_index(drop=True) for f in (rows, frame, stated))
@@ -222,7 +224,7 @@ def _(entry: entries.AgreesWithShop, material: Material) -> Plan:
 def _(entry: entries.AgreesWithinProduct, material: Material) -> Plan:
     rows, frame = values_of(entry, material)
     product = material.of_listing("product_id", rows["listing_id"])
-    following = pd.DataFrame({key: frame[key].dropna().groupby(product).shift(-1) for key in frame})
+    following = pd.DataFrame({key: frame[key].dropna().groupby(product).shift(-1) for key in names(frame)})
     return _compared(
         rows["listing_id"], frame, following.reindex(frame.index), "the next offer", entry.mostly
     )
@@ -231,7 +233,7 @@ def _(entry: entries.AgreesWithinProduct, material: Material) -> Plan:
 def _compared(
     listing_ids: pd.Series, frame: pd.DataFrame, other: pd.DataFrame, whose: str, mostly: float
 ) -> Plan:
-    both = [key for key in frame if (frame[key].notna() & other[key].notna()).any()]
+    both = [key for key in names(frame) if (frame[key].notna() & other[key].notna()).any()]
     if not both:
         raise CannotJudge(f"of no listing is there both a value and one of {whose}")
     beside = {key: f"{key} ({whose})" for key in both}
