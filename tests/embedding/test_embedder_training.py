@@ -61,8 +61,8 @@ def test_both_losses_see_the_same_batches(small_catalog, tmp_path, monkeypatch):
     seen = {}
     original = training._objective
 
-    def recording(loss, model, rows, config):
-        objective = original(loss, model, rows, config)
+    def recording(loss, model, *rest):
+        objective = original(loss, model, *rest)
         forward = objective.forward
 
         def record(features, labels):
