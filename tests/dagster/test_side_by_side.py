@@ -59,7 +59,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     ]
     return subprocess.Popen(
         command,
-        env={**os.environ, "AFMRL_HOME": str(folder / "home")},
+        env={
+            **os.environ,
+            "AFMRL_HOME": str(folder / "home"),
+            "DAGSTER_HOME": str(folder / "home" / "dagster"),
+        },
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
