@@ -31,4 +31,6 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     home = tmp_path_factory.mktemp("afmrl_home")
     monkeypatch.setenv("AFMRL_HOME", str(home))
     monkeypatch.delenv("AFMRL_CONFIG", raising=False)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    # Set before it is deleted: so it is taken away afterwards from a test that names one.
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.delenv("DAGSTER_HOME")
