@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import pytest
 
@@ -38,3 +39,8 @@ def test_every_seed_of_every_row_is_read_and_a_row_without_truth_is_left_out(pip
     assert "oracle" not in evaluations and len(evaluations) == 6
     for seeds in evaluations.values():
         assert {seed: evaluation.metrics["x"] for seed, evaluation in seeds.items()} == {3: 3.0, 5: 5.0}
+
+
+def test_a_seed_that_was_not_evaluated_is_named(pipeline: Pipeline) -> None:
+    with pytest.raises(dg.Failure, match="seed 3 has no baseline/retrieval_metrics"):
+        evaluated(pipeline, rows_of(1, EvaluationConfig()))

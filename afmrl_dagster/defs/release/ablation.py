@@ -100,6 +100,11 @@ def evaluated(
         of_seed = pipeline.of_seed(seed)
         for group, group_rows in rows.items():
             directory = of_seed.directory(metrics_key(group))
+            if not (directory / LEFT_OUT).exists():
+                raise dg.Failure(
+                    f"release/ablation: seed {seed} has no {'/'.join(metrics_key(group))} yet: "
+                    "materialize it, or take the seed out of the profile"
+                )
             left_out |= json.loads((directory / LEFT_OUT).read_text(encoding="utf-8"))
             for row in group_rows:
                 if row.name not in left_out:
