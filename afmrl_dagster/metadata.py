@@ -1,8 +1,10 @@
-"""What a person sees on an asset: tables, pictures, schemas, links."""
+"""What a person sees on an asset: tables, pictures, schemas, files, links."""
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -10,21 +12,24 @@ import dagster as dg
 from afmrl_dagster.resources import mlflow_ui
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
     from PIL import Image
 
     from afmrl_models.catalog.changes import Changes
+    from afmrl_models.catalog.images import ImageStore
     from afmrl_models.registry.tracking import RunHandle
+
+PICTURE_BYTES = 250_000  # at most; every page of the asset's history loads it
+_QUALITIES = (85, 70, 55)
+_THUMBNAIL = 96
 
 
 def table(frame: "pd.DataFrame", rows: int = 20) -> dg.MetadataValue:
     """The first rows as a Markdown table; cells of catalog text cannot break it."""
 
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    lines = _head(frame)
     lines += [
         "| " + " | ".join(_cell(v) for v in row) + " |" for row in frame.head(rows).itertuples(index=False)
     ]
@@ -34,19 +39,31 @@ def table(frame: "pd.DataFrame", rows: int = 20) -> dg.MetadataValue:
 
 
 def photo_table(frame: "pd.DataFrame", photo: str) -> dg.MetadataValue:
-    """All rows as a Markdown table whose column `photo` holds PNGs, or None."""
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
+    """All rows as a Markdown table whose column `photo` holds PNGs or JPEGs, or None."""
+    lines = _head(frame)
     for row in frame.to_dict("records"):
         cells = [
-            _cell(value)
-            if name != photo
-            else ""
-            if value is None
-            else f"![photo](data:image/png;base64,{base64.b64encode(value).decode()})"
+            _cell(value) if name != photo else "" if value is None else _inline(value, "photo")
             for name, value in row.items()
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def beside_photos(frame: "pd.DataFrame", images: "ImageStore", rows: int = 10) -> dg.MetadataValue:
+    """The first rows of a table with a column `listing_id`, each with the listing's photo where it has one."""
+    few = frame.head(rows)
+    if "listing_id" not in frame:
+        return table(few)
+    photos = [
+        _thumbnail(images.get(str(listing_id))) if listing_id in images else None
+        for listing_id in few["listing_id"]
+    ]
+    return photo_table(few.assign(photo=photos)[["photo", *few.columns]], "photo")
+
+
+def _head(frame: "pd.DataFrame") -> list[str]:
+    return ["| " + " | ".join(_cell(name) for name in frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
 
 
 def _cell(value: object) -> str:
@@ -56,42 +73,72 @@ def _cell(value: object) -> str:
 
 
 def picture(image: "Image.Image | Figure", alt: str) -> dg.MetadataValue:
-    """A picture or a matplotlib figure, inside the metadata itself."""
+    """A picture or a matplotlib figure, inside the metadata itself, of at most PICTURE_BYTES."""
+    if not hasattr(image, "savefig"):
+        return dg.MetadataValue.md(_inline(_small_jpeg(image), alt))
     buffer = io.BytesIO()
-    if hasattr(image, "savefig"):
-        image.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
-        kind = "png"
-    else:
-        image.convert("RGB").save(buffer, format="JPEG", quality=80)
-        kind = "jpeg"
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return dg.MetadataValue.md(f"![{alt}](data:image/{kind};base64,{data})")
+    image.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
+    return _png(buffer.getvalue(), alt)
 
 
-def loss_curve(history: "pd.DataFrame") -> dg.MetadataValue:
-    """Loss over steps (columns step, loss); the line is a running mean: kinds of batches differ."""
+def picture_file(path: Path, alt: str) -> dg.MetadataValue:
+    """A PNG on disk, inside the metadata itself, of at most PICTURE_BYTES."""
+    return _png(path.read_bytes(), alt)
+
+
+def _png(data: bytes, alt: str) -> dg.MetadataValue:
+    from PIL import Image
+
+    if len(data) > PICTURE_BYTES:
+        data = _small_jpeg(Image.open(io.BytesIO(data)))
+    return dg.MetadataValue.md(_inline(data, alt))
+
+
+def _small_jpeg(image: "Image.Image") -> bytes:
+    """The best quality that fits, then ever smaller."""
+    image = image.convert("RGB")
+    while True:
+        for quality in _QUALITIES:
+            buffer = io.BytesIO()
+            image.save(buffer, format="JPEG", quality=quality)
+            if buffer.tell() <= PICTURE_BYTES:
+                return buffer.getvalue()
+        image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)))
+
+
+def _thumbnail(photo: "Image.Image") -> bytes:
+    small = photo.convert("RGB")
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _inline(data: bytes, alt: str) -> str:
+    kind = "jpeg" if data.startswith(b"\xff\xd8") else "png"
+    return f"![{alt}](data:image/{kind};base64,{base64.b64encode(data).decode()})"
+
+
+def training_curves(history: "pd.DataFrame", *shown: str) -> dg.MetadataValue:
+    """What a training logged over its steps (columns step and `shown`), a panel each.
+
+    The line is a running mean: kinds of batches differ.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3), layout="constrained")
-    axis = figure.subplots()
-    axis.plot(history["step"], history["loss"], ".", color="0.7")
-    axis.plot(history["step"], history["loss"].rolling(7, min_periods=1, center=True).mean())
-    axis.set_xlabel("step")
-    axis.set_ylabel("loss")
-    axis.spines[["top", "right"]].set_visible(False)
-    return picture(figure, "loss over the steps")
-
-
-def picture_file(path: "Path", alt: str) -> dg.MetadataValue:
-    """A PNG on disk, inside the metadata itself."""
-    return dg.MetadataValue.md(
-        f"![{alt}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"
-    )
+    figure = Figure(figsize=(6 * len(shown), 3), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown, strict=True):
+        axis.plot(history["step"], history[name], ".", color="0.7")
+        axis.plot(history["step"], history[name].rolling(7, min_periods=1, center=True).mean())
+        axis.set_xlabel("step")
+        axis.set_ylabel(name.replace("_", " "))
+        axis.spines[["top", "right"]].set_visible(False)
+    return picture(figure, f"{' and '.join(shown)} over the steps")
 
 
 def mlflow_link(run: "RunHandle") -> dg.MetadataValue:
     """The run's page in the MLflow UI."""
-    return dg.MetadataValue.url(f"{mlflow_ui()}/#/experiments/{run.experiment_id}/runs/{run.run_id}")
+    return dg.MetadataValue.url(run.url(mlflow_ui()))
 
 
 def changes(found: "Changes", seconds: float) -> dict[str, int | float]:
@@ -99,13 +146,37 @@ def changes(found: "Changes", seconds: float) -> dict[str, int | float]:
     return {f"{kind}_listings": count for kind, count in asdict(found).items()} | {"seconds": seconds}
 
 
+def stored_table(path: Path, place: Path | None = None) -> dict[str, object]:
+    """A Parquet table's number of rows and columns, as the file says, and where it lies (or will: `place`)."""
+    import pyarrow.parquet as pq
+
+    stored = pq.read_metadata(path)
+    return {
+        "dagster/row_count": stored.num_rows,
+        "dagster/column_schema": column_schema(stored.schema.to_arrow_schema()),
+        "file": dg.MetadataValue.path(place or path),
+    }
+
+
 def column_schema(schema: "pa.Schema") -> dg.TableSchema:
-    """A pyarrow schema as Dagster shows it."""
+    """A pyarrow schema as Dagster shows it, with the columns' descriptions where it holds them."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
-                field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable)
+                field.name,
+                str(field.type),
+                description=(field.metadata or {}).get(b"description", b"").decode() or None,
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema
+        ]
+    )
+
+
+def stated_columns(names: Sequence[str], taken_for: dict[str, str]) -> dg.TableSchema:
+    """The columns of a catalog as it came, and what the profile takes them for."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, "as stated", description=taken_for.get(name, "not used")) for name in names
         ]
     )

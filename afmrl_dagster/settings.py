@@ -9,7 +9,7 @@ from afmrl_models.config import Profile
 # Assets that read these sections of the profile and no others.
 _SECTIONS = {"raw_catalog": {"catalog"}, "listings": {"catalog"}, "splits": {"splits"}}
 # When and where is no setting of a result; another seed or round leaves the finished ones as they are.
-_NEVER = {"name", "device", "cpu_threads", "schedule", "timezone", "tracking"}
+_NEVER = {"name", "device", "cpu_threads", "schedule", "timezone", "tracking", "owners"}
 _RELEASE_ONLY = {"seeds", "rounds", "champion", "identical_products"}
 # How trained models are judged, which changes none of them.
 _MEASURES = {"tasks", "ks", "batch_size", "bootstrap", "oracle"}

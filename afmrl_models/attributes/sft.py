@@ -19,6 +19,7 @@ from trl import SFTTrainer
 from afmrl_models.attributes.prompt import trl_prompt
 from afmrl_models.backbones.adapters import lora_config
 from afmrl_models.backbones.checkpoint import save_checkpoint
+from afmrl_models.backbones.curves import Report, report_curves
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
@@ -30,14 +31,24 @@ from afmrl_models.errors import UserError
 logger = logging.getLogger(__name__)
 
 LOGGING_STEPS = 10
+CURVES = {
+    "loss": "train/loss",
+    "mean_token_accuracy": "train/token_accuracy",
+    "grad_norm": "train/grad_norm",
+    "learning_rate": "train/learning_rate",
+}
 
 
 @dataclass(frozen=True)
 class SftResult:
-    """What a distillation reached: metrics of its last logged steps, and its duration."""
+    """What a distillation reached: metrics of its last logged steps, its duration, and a row a logged step.
+
+    history: step, loss, token_accuracy.
+    """
 
     metrics: dict[str, float]
     seconds: float
+    history: pd.DataFrame
 
 
 def sft_rows(
@@ -110,13 +121,13 @@ def train_generator(
     *,
     seed: int,
     device: str,
-    report_to: Sequence[str] = (),
+    report: Report | None = None,
 ) -> SftResult:
     """Teach the generator in `base` to write the teacher's texts; the result is a checkpoint directory `out`,
     with a record of the listings that were read (`learned_from`).
 
-    teacher, listings, images, keys: see `sft_rows`. The loss is that of the completion's tokens. report_to:
-    names the Trainer knows ("mlflow" logs to the active run). The same arguments give the same weights on the
+    teacher, listings, images, keys: see `sft_rows`. The loss is that of the completion's tokens. report: is
+    given CURVES while it trains. The same arguments give the same weights on the
     same machine.
     """
     register()
@@ -169,7 +180,7 @@ def train_generator(
                 use_cpu=device == "cpu",
                 logging_steps=min(LOGGING_STEPS, config.steps),
                 save_strategy="no",
-                report_to=list(report_to) or "none",
+                report_to="none",
                 seed=seed,
                 data_seed=seed,
             ),
@@ -178,6 +189,7 @@ def train_generator(
         # against it makes the Trainer average over mini-batches, whose tokens then weigh differently.
         trainer.model_accepts_loss_kwargs = True
         show_progress(trainer, loss="loss", mean_token_accuracy="token accuracy")
+        report_curves(trainer, report, CURVES)
         trainer.train()
     metrics = _last_metrics(trainer.state.log_history)
     trained = trainer.accelerator.unwrap_model(trainer.model)
@@ -187,7 +199,13 @@ def train_generator(
     seen.save(out)
     seconds = time.monotonic() - started
     logger.info("taught %d rows in %d steps, %.0f s: %s", len(rows), config.steps, seconds, metrics)
-    return SftResult({**metrics, "rows": float(len(rows))}, seconds)
+    return SftResult({**metrics, "rows": float(len(rows))}, seconds, _history(trainer.state.log_history))
+
+
+def _history(log: Sequence[dict[str, float]]) -> pd.DataFrame:
+    steps = [entry for entry in log if "loss" in entry]
+    frame = pd.DataFrame(steps).rename(columns={"mean_token_accuracy": "token_accuracy"})
+    return frame[["step", "loss", "token_accuracy"]]
 
 
 def _last_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:

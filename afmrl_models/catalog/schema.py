@@ -9,44 +9,54 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+
+def column(name: str, kind: pa.DataType, says: str, *, nullable: bool = True) -> pa.Field:
+    """A column and, for people, what it holds."""
+    return pa.field(name, kind, nullable=nullable, metadata={"description": says})
+
+
+_LISTING_ID = column("listing_id", pa.string(), "unique id of the listing", nullable=False)
+_CONTENT_HASH = column(
+    "content_hash", pa.string(), "sha256 of the row and its photo: another content has another", nullable=False
+)
 LISTINGS = pa.schema(
     [
-        pa.field("listing_id", pa.string(), nullable=False),
-        pa.field("product_id", pa.string()),
-        pa.field("title", pa.string(), nullable=False),
-        pa.field("description", pa.string()),
-        pa.field("category", pa.string()),
-        pa.field("seller", pa.string()),
-        pa.field("image_path", pa.string(), nullable=False),
-        pa.field("attributes", pa.map_(pa.string(), pa.string())),
-        pa.field("content_hash", pa.string(), nullable=False),
-        pa.field("labels", pa.list_(pa.string())),
+        _LISTING_ID,
+        column("product_id", pa.string(), "listings that share it are the same product; null: unknown"),
+        column("title", pa.string(), "as the seller wrote it", nullable=False),
+        column("description", pa.string(), "longer text, where the catalog has one"),
+        column("category", pa.string(), "null: unknown"),
+        column("seller", pa.string(), "who offers it"),
+        column("image_path", pa.string(), "the photo, under the catalog's root", nullable=False),
+        column("attributes", pa.map_(pa.string(), pa.string()), "what the seller states, by key"),
+        _CONTENT_HASH,
+        column("labels", pa.list_(pa.string()), "where used, listings that share one are relevant to each other"),
     ]
 )
 QUARANTINE = pa.schema(
     [
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("listing_id", pa.string()),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("detail", pa.string()),
+        column("row", pa.int64(), "number of the row in the catalog, from 1", nullable=False),
+        column("listing_id", pa.string(), "the id it states, if any"),
+        column("reason", pa.string(), "one of a closed set of codes", nullable=False),
+        column("detail", pa.string(), "what was found"),
     ]
 )
-QUARANTINE_EXAMPLES = pa.schema([*QUARANTINE, pa.field("photo", pa.binary())])
+QUARANTINE_EXAMPLES = pa.schema([*QUARANTINE, column("photo", pa.binary(), "PNG, where there is one")])
 SPLITS = pa.schema(
     [
-        pa.field("listing_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("role", pa.string()),
+        _LISTING_ID,
+        column("split", pa.string(), "train, validation or test; a product is in one of them", nullable=False),
+        column("role", pa.string(), "of held-out listings: query or gallery"),
     ]
 )
 PRODUCT_ATTRIBUTES = pa.schema(
     [
-        pa.field("listing_id", pa.string(), nullable=False),
-        pa.field("attributes_text", pa.string(), nullable=False),
-        pa.field("attributes", pa.map_(pa.string(), pa.string())),
-        pa.field("valid", pa.bool_(), nullable=False),
-        pa.field("generator_version", pa.string(), nullable=False),
-        pa.field("content_hash", pa.string(), nullable=False),
+        _LISTING_ID,
+        column("attributes_text", pa.string(), "`key: value` pairs, joined by `; `", nullable=False),
+        column("attributes", pa.map_(pa.string(), pa.string()), "the same, by key; null where not valid"),
+        column("valid", pa.bool_(), "the text obeys the grammar", nullable=False),
+        column("generator_version", pa.string(), "who wrote it: model and version", nullable=False),
+        _CONTENT_HASH,
     ]
 )
 

@@ -24,6 +24,10 @@ TaskName = Literal[
 ]
 
 
+# As Dagster takes them.
+_OWNER = r"^(team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$"
+
+
 class ColumnMapping(Strict):
     """Which column of the catalog's table holds what."""
 
@@ -423,6 +427,11 @@ class Profile(Strict):
         1, ge=1, description="threads of torch on a CPU; small models are fastest with one"
     )
     rounds: int = Field(1, ge=1, description="RAR + CIT rounds after round_0")
+    owners: list[Annotated[str, Field(pattern=_OWNER)]] = Field(
+        default_factory=lambda: ["team:catalog"],
+        min_length=1,
+        description="who to ask about this pipeline: e-mail addresses, or team:<name>; shown on every asset",
+    )
     schedule: str = Field("0 3 * * *", description="cron of the nightly retraining (off until switched on)")
     timezone: str = "UTC"
     catalog: CatalogConfig

@@ -24,6 +24,7 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
 from afmrl_models.attributes.bm25 import BM25
+from afmrl_models.backbones.curves import Report, report_curves
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 LossName = Literal["infonce", "agcl"]
 LOGGED_STEPS = 50
+CURVES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,15 @@ def train_embedder(
     seed: int,
     device: str,
     backbone: BackboneConfig,
-    report_to: Sequence[str] = (),
+    report: Report | None = None,
 ) -> TrainingResult:
     """Train an embedder from `base` for `steps` steps and save it in directory `out`.
 
     base: a backbone's checkpoint directory, or an embedder to continue. listings: the training split, and
     nothing else. attributes: attribute text by listing id, shown to the embedder as the dropouts say, and
     compared by AGCL's BM25 in every batch; listings it does not hold have none. The listings it has seen are
-    recorded in `out` (`learned_from`). report_to: transformers'
-    integrations ("mlflow"). AdamW, cosine decay after a warm-up, gradients clipped at norm 1.
+    recorded in `out` (`learned_from`). report: is given CURVES while it trains. AdamW, cosine decay after a
+    warm-up, gradients clipped at norm 1.
 
     Raises ValueError when the listings give no pairs to train on.
     """
@@ -115,7 +117,7 @@ def train_embedder(
             eval_strategy="no",
             logging_strategy="steps",
             logging_steps=max(1, steps // LOGGED_STEPS),
-            report_to=list(report_to) or "none",
+            report_to="none",
             disable_tqdm=False,
         )
         trainer = _EmbedderTrainer(
@@ -127,6 +129,7 @@ def train_embedder(
             batches=batches,
         )
         show_progress(trainer, loss="loss")
+        report_curves(trainer, report, CURVES)
         output = trainer.train()
         history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     seconds = time.perf_counter() - started

@@ -30,29 +30,25 @@ from typing import Any
 
 import pandas as pd
 from datasets import Dataset
-from transformers import (
-    AutoProcessor,
-    GenerationConfig,
-    TrainerState,
-)
+from transformers import AutoProcessor, GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from afmrl_models.attributes.prompt import trl_prompt
 from afmrl_models.backbones.adapters import lora_config
 from afmrl_models.backbones.checkpoint import save_checkpoint
+from afmrl_models.backbones.curves import Report, report_curves
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config import BackboneConfig, RefinementConfig
 from afmrl_models.embedding.embedder import load_embedder
 from afmrl_models.errors import UserError
-from afmrl_models.refinement.reward import RetrievalReward, completion_text
+from afmrl_models.refinement.reward import RetrievalReward
+from afmrl_models.refinement.samples import RecordedReward
 
 logger = logging.getLogger(__name__)
 
 HISTORY_FILE, SAMPLES_FILE = "history.parquet", "samples.parquet"
-GROUPS_KEPT = 2  # whole groups of each step that go into the sample table
 HISTORY = {  # TRL's names → ours
     "reward": "reward",
     "reward_std": "reward_std",
@@ -67,6 +63,20 @@ HISTORY = {  # TRL's names → ours
     "grad_norm": "grad_norm",
     "step_time": "seconds",
 }
+CURVES = {  # TRL's names → those of the curves in MLflow
+    "reward": "rar/reward_mean",
+    "reward_std": "rar/reward_spread",
+    "frac_reward_zero_std": "rar/no_signal_share",
+    "share_invalid": "rar/invalid_share",
+    "mean_characters": "rar/text_length",
+    "completions/mean_length": "rar/text_tokens",
+    "completions/clipped_ratio": "rar/cut_off_share",
+    "kl": "rar/kl",
+    "entropy": "rar/entropy",
+    "loss": "train/loss",
+    "grad_norm": "train/grad_norm",
+    "learning_rate": "train/learning_rate",
+}
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,9 @@ class RarResult:
 
     `history` has one row a step: step, reward and reward_std over all texts of the step, frac_reward_zero_std
     (share of texts whose group has equal rewards), share_invalid, mean_tokens and mean_characters of a text,
-    share_cut_off, kl, entropy, loss, grad_norm, seconds. `samples`: step, listing_id, prompt, completion,
-    reward of whole groups. `metrics` sums up: reward etc. of the first and of the last tenth of the steps.
+    share_cut_off, kl, entropy, loss, grad_norm, seconds. `samples`: whole groups of up to SAMPLED_STEPS + 1
+    steps (`refinement.samples`). `metrics` sums up: reward etc. of the first and of the last tenth of the
+    steps.
     """
 
     metrics: dict[str, float]
@@ -98,7 +109,7 @@ def refine_generator(
     device: str,
     backbone: BackboneConfig,
     gallery_attributes: Mapping[str, str] | None = None,
-    report_to: Sequence[str] = (),
+    report: Report | None = None,
     embedder_batch_size: int = 64,
 ) -> RarResult:
     """Refine the generator at `generator` against the frozen embedder and save model and processor to `out`.
@@ -109,7 +120,7 @@ def refine_generator(
     `listings` is the training split only; queries are its listings with another listing of the same product.
     `gallery_attributes`: attribute texts that the gallery shows, where retrieval enriches it, too.
     `backbone` says dtype, attention and LoRA (merged before saving); bfloat16 means autocast over float32
-    weights. `report_to` as in transformers' TrainingArguments; for MLflow the caller has an active run.
+    weights. `report` is given CURVES while it trains.
     Raises ValueError if there are fewer query listings than queries_per_step.
     """
     started = time.perf_counter()
@@ -133,27 +144,26 @@ def refine_generator(
     logger.info(
         "RAR: %d queries, gallery of %d, %s at %d", len(queries), len(listings), config.metric, config.k
     )
-    recorder = _RecordedReward(reward, config)
+    recorder = RecordedReward(reward, config)
     register()
     processor = AutoProcessor.from_pretrained(generator, padding_side="left", truncation_side="left")
     with tempfile.TemporaryDirectory(prefix="rar-") as scratch:
         trainer = GRPOTrainer(
             model=str(generator),
             reward_funcs=recorder,
-            args=_arguments(
-                config, backbone, _unwritable(generator, processor), Path(scratch), seed, device, report_to
-            ),
+            args=_arguments(config, backbone, _unwritable(generator, processor), Path(scratch), seed, device),
             train_dataset=query_rows(queries, listings, images, keys),
             processing_class=processor,
             peft_config=lora_config(backbone.lora),
         )
         show_progress(trainer, reward="reward", frac_reward_zero_std="without signal")
+        report_curves(trainer, report, CURVES, updates_a_step=config.passes)
         trainer.train()
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_checkpoint(model.merge_and_unload() if backbone.lora else model, processor, out)
     recorder.seen.save(out)
     history = _history(trainer.state.log_history, config)
-    samples = pd.DataFrame(recorder.samples)
+    samples = recorder.samples()
     history.to_parquet(out / HISTORY_FILE, index=False)
     samples.to_parquet(out / SAMPLES_FILE, index=False)
     seconds = time.perf_counter() - started
@@ -178,48 +188,6 @@ def query_rows(
     return rows.with_transform(load)
 
 
-class _RecordedReward:
-    """The reward as TRL calls it; keeps samples and logs what TRL does not."""
-
-    __name__ = "retrieval"
-
-    def __init__(self, reward: RetrievalReward, config: RefinementConfig) -> None:
-        self._reward = reward
-        self._passes = config.passes
-        self._kept = GROUPS_KEPT * config.group_size
-        self.samples: list[dict[str, Any]] = []
-        self.seen = LearnedFrom()
-        self.seen.note("RAR queries")
-        self.seen.note("RAR gallery", *reward.gallery_ids)
-
-    def __call__(
-        self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        listing_id: Sequence[str],
-        trainer_state: TrainerState,
-        log_metric: Any,
-        **_: Any,
-    ) -> list[float | None]:
-        self.seen.note("RAR queries", *listing_id)
-        texts = [completion_text(completion) for completion in completions]
-        scored = self._reward.score(listing_id, texts)
-        log_metric("share_invalid", float(1 - scored.valid.mean()))
-        log_metric("mean_characters", sum(map(len, texts)) / len(texts))
-        step = trainer_state.global_step // self._passes + 1
-        for i in range(min(self._kept, len(texts))):
-            self.samples.append(
-                {
-                    "step": step,
-                    "listing_id": listing_id[i],
-                    "prompt": _prompt_text(prompts[i]),
-                    "completion": texts[i],
-                    "reward": float(scored.rewards[i]),
-                }
-            )
-        return [float(reward) for reward in scored.rewards]
-
-
 def _arguments(
     config: RefinementConfig,
     backbone: BackboneConfig,
@@ -227,7 +195,6 @@ def _arguments(
     scratch: Path,
     seed: int,
     device: str,
-    report_to: Sequence[str],
 ) -> GRPOConfig:
     texts = config.group_size * config.queries_per_step
     mini_batch = config.mini_batch_size or texts
@@ -262,7 +229,7 @@ def _arguments(
         weight_decay=0.0,
         logging_steps=config.passes,
         save_strategy="no",
-        report_to=list(report_to) or "none",
+        report_to="none",
     )
 
 
@@ -299,14 +266,3 @@ def _summary(history: pd.DataFrame, queries: Sequence[str], listings: pd.DataFra
         summary["kl_last"] = float(history["kl"].iloc[-window:].mean())
     summary["seconds_per_step"] = float(history["seconds"].mean())
     return summary
-
-
-def _prompt_text(prompt: Any) -> str:
-    """The text parts of a conversational prompt, a message a line."""
-    return "\n".join(_message_text(message["content"]) for message in prompt)
-
-
-def _message_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part["type"] == "text")

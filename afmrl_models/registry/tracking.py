@@ -177,16 +177,11 @@ class Tracking:
     def run(self, name: str, *, tags: Mapping[str, Any]) -> Iterator[RunHandle]:
         """Open a run; it ends FINISHED, or FAILED where the body raises.
 
-        Trainers started inside with report_to=["mlflow"] add their curves to this run and no parameters
-        of their own. Raises TrackingError where the store cannot be reached.
+        Raises TrackingError where the store cannot be reached.
         """
         experiment_id = self.experiment_id()
         as_text = {key: str(value) for key, value in tags.items() if value is not None}
-        # transformers' callback logs some 150 settings, which collide when a run trains twice.
-        with (
-            _environment({"MLFLOW_MAX_LOG_PARAMS": "0", "MLFLOW_NESTED_RUN": "false"}),
-            mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=as_text) as run,
-        ):
+        with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=as_text) as run:
             yield RunHandle(self, run.info.run_id, experiment_id)
 
     @property

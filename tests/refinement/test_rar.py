@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
 from afmrl_models.config import BackboneConfig, RefinementConfig
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
-from afmrl_models.refinement.rar import RarResult, query_rows, refine_generator
+from afmrl_models.refinement import rar, samples
+from afmrl_models.refinement.rar import CURVES, RarResult, query_rows, refine_generator
 
 KEYS = ["colour", "size"]
 COLOURS = ["red", "blue", "green", "white"]
@@ -151,7 +151,10 @@ def test_the_samples_are_whole_groups_whose_rewards_are_in_range(
     refined: tuple[RarResult, Path], listings: pd.DataFrame
 ) -> None:
     samples = refined[0].samples
-    assert list(samples.columns) == ["step", "listing_id", "prompt", "completion", "reward"]
+    assert list(samples.columns) == [
+        "step", "listing_id", "prompt", "completion", "valid", "reward", "advantage",
+    ]  # fmt: skip
+    assert (samples["valid"] == (samples["reward"] >= 0)).all()
     assert samples.groupby(["step", "listing_id"]).size().eq(CONFIG.group_size).all()
     assert samples["step"].unique().tolist() == [1, 2, 3]
     assert "l12" not in set(samples["listing_id"]), "a listing without a product has no true match"
@@ -201,33 +204,65 @@ def test_rows_carry_the_photo_and_a_title_that_is_data(listings: pd.DataFrame, i
     assert all("<|" not in message["content"] for message in row["prompt"])
 
 
-def test_the_curves_reach_the_active_mlflow_run(
+def test_the_curves_reach_whoever_wants_them_while_it_trains(
+    generator: Path, embedder: Path, listings: pd.DataFrame, images: ImageStore, tmp_path: Path
+) -> None:
+    steps: dict[int, dict[str, float]] = {}
+    result = refine_generator(
+        generator,
+        embedder,
+        listings,
+        images,
+        KEYS,
+        CONFIG.model_copy(update={"passes": 2}),
+        tmp_path / "model",
+        seed=3,
+        device="cpu",
+        backbone=BACKBONE,
+        report=lambda values, step: steps.update({step: dict(values)}),
+    )
+    assert list(steps) == [1, 2, 3]
+    assert {frozenset(values) for values in steps.values()} == {frozenset(CURVES.values())}
+    for curve, column in (
+        ("rar/reward_mean", "reward"),
+        ("rar/no_signal_share", "frac_reward_zero_std"),
+        ("rar/text_length", "mean_characters"),
+    ):
+        np.testing.assert_allclose([values[curve] for values in steps.values()], result.history[column])
+
+
+def test_the_advantages_on_record_are_those_the_trainer_learns_from(
     generator: Path,
     embedder: Path,
     listings: pd.DataFrame,
     images: ImageStore,
     tmp_path: Path,
-    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import mlflow
+    learned: list[float] = []
 
-    request.addfinalizer(partial(mlflow.set_tracking_uri, mlflow.get_tracking_uri()))
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    with mlflow.start_run() as run:
-        result = refine_generator(
-            generator,
-            embedder,
-            listings,
-            images,
-            KEYS,
-            CONFIG,
-            tmp_path / "model",
-            seed=3,
-            device="cpu",
-            backbone=BACKBONE,
-            report_to=["mlflow"],
-        )
-        assert mlflow.active_run() is not None, "the caller's run stays open"
-    logged = mlflow.MlflowClient().get_metric_history(run.info.run_id, "reward")
-    assert [metric.step for metric in logged] == [1, 2, 3]
-    np.testing.assert_allclose([metric.value for metric in logged], result.history["reward"])
+    class Watched(rar.GRPOTrainer):
+        def train(self, *arguments: object, **settings: object) -> object:
+            done = super().train(*arguments, **settings)
+            learned.extend(self._logs["advantages"])
+            return done
+
+    monkeypatch.setattr(rar, "GRPOTrainer", Watched)
+    monkeypatch.setattr(samples, "GROUPS_KEPT", CONFIG.queries_per_step)
+    result = refine(generator, embedder, listings, images, tmp_path / "model")
+    last = result.samples[result.samples["step"] == 3]
+    assert last["advantage"].abs().max() > 0, "the fixture must reward texts unlike"
+    np.testing.assert_allclose(last["advantage"], learned, atol=1e-5)
+
+
+def test_a_long_run_samples_some_steps_among_them_the_first_and_the_last(
+    generator: Path,
+    embedder: Path,
+    listings: pd.DataFrame,
+    images: ImageStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(samples, "SAMPLED_STEPS", 2)
+    result = refine(generator, embedder, listings, images, tmp_path / "model", steps=4)
+    assert result.samples["step"].unique().tolist() == [1, 3, 4]

@@ -6,10 +6,8 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from transformers import Trainer, TrainingArguments
 
 from afmrl_models.registry.tracking import PARAMETER_CHARACTERS, Tracking, TrackingError, flatten
 
@@ -60,42 +58,6 @@ def test_a_body_that_raises_ends_the_run_as_failed(tracking: Tracking) -> None:
         raise ZeroDivisionError
     assert tracking.client.get_run(run.run_id).info.status == "FAILED"
     assert mlflow.active_run() is None
-
-
-class Tiny(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"loss": ((x - self.weight) ** 2).mean()}
-
-
-def test_two_trainers_in_one_run_report_curves_and_leave_it_open(tracking: Tracking, tmp_path: Path) -> None:
-    rows = [{"x": torch.ones(1)}] * 6
-    with tracking.run("training", tags={}) as run:
-        run.log_params({"seed": 7, "learning_rate": 0.5})
-        for learning_rate in (0.1, 0.2):
-            arguments = TrainingArguments(
-                output_dir=str(tmp_path / "out"),
-                max_steps=3,
-                per_device_train_batch_size=2,
-                logging_steps=1,
-                learning_rate=learning_rate,
-                report_to=["mlflow"],
-                use_cpu=True,
-                save_strategy="no",
-                disable_tqdm=True,
-            )
-            Trainer(model=Tiny(), args=arguments, train_dataset=rows).train()
-            active = mlflow.active_run()
-            assert active is not None and active.info.run_id == run.run_id
-        run.log_metrics({"after": 1.0})
-    stored = tracking.client.get_run(run.run_id)
-    assert stored.info.status == "FINISHED"
-    assert stored.data.params == {"seed": "7", "learning_rate": "0.5"}
-    assert {"loss", "after"} <= stored.data.metrics.keys()
-    assert {m.step for m in tracking.client.get_metric_history(run.run_id, "loss")} == {1, 2, 3}
 
 
 def test_a_metric_that_mlflow_cannot_hold_is_named(tracking: Tracking) -> None:

@@ -80,7 +80,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
                 seed=pipeline.seed,
                 device=pipeline.device(),
                 backbone=profile.embedder,
-                report_to=["mlflow"],
+                report=run.log_metrics,
             )
             run.log_metrics(result.metrics)
         else:

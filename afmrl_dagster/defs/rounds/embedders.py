@@ -49,7 +49,7 @@ def embedder(
                 seed=pipeline.seed,
                 device=pipeline.device(),
                 backbone=profile.embedder,
-                report_to=["mlflow"],
+                report=run.log_metrics,
             )
             run.log_metrics(result.metrics)
             version = log_embedder(

@@ -79,7 +79,7 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             out,
             seed=pipeline.seed,
             device=pipeline.device(),
-            report_to=["mlflow"],
+            report=run.log_metrics,
         )
         run.log_metrics(result.metrics)
         version = register(run, out, pipeline, tables, 0)
@@ -129,7 +129,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 gallery_attributes=tables.attribute_texts(previous)
                 if profile.evaluation.enriches_gallery
                 else None,
-                report_to=["mlflow"],
+                report=run.log_metrics,
             )
             run.log_metrics(result.metrics)
             shown = result.samples.copy()

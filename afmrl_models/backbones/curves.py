@@ -1,0 +1,46 @@
+"""Curves of a training, reported while it runs under names that every trained version shares."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+# Values by name, and the step they belong to; `RunHandle.log_metrics` of an MLflow run is one.
+Report = Callable[[Mapping[str, float], int], None]
+
+
+class StepReport(TrainerCallback):
+    """Hands what a trainer logs to `report`; `names` maps its names to ours, others are left out.
+
+    updates_a_step: optimiser updates that count as one step. A value that is not finite is left out: one
+    overflown gradient norm is no reason to stop a training.
+    """
+
+    def __init__(self, report: Report, names: Mapping[str, str], updates_a_step: int = 1) -> None:
+        self._report = report
+        self._names = names
+        self._updates_a_step = updates_a_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        found = {ours: float(logs[theirs]) for theirs, ours in self._names.items() if theirs in logs}
+        finite = {name: value for name, value in found.items() if math.isfinite(value)}
+        if finite:
+            self._report(finite, state.global_step // self._updates_a_step)
+
+
+def report_curves(
+    trainer: Trainer, report: Report | None, names: Mapping[str, str], updates_a_step: int = 1
+) -> None:
+    """Let a trainer report its steps, where somebody wants to know."""
+    if report is not None:
+        trainer.add_callback(StepReport(report, names, updates_a_step))
