@@ -131,6 +131,19 @@ def evaluate(
     typer.echo(json.dumps(result, indent=2))
 
 
+@app.command("freeze-evaluation")
+def freeze_evaluation(
+    config: Config,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Freeze today's test split as the evaluation set that champions are judged on from now on."""
+    from afmrl_dagster.champion_commands import freeze_evaluation as freeze
+
+    if not yes:
+        typer.confirm("Decisions from now on will not be comparable with earlier ones. Freeze?", abort=True)
+    typer.echo(freeze(config.absolute()))
+
+
 def main() -> None:
     """Entry point: a user's mistake is one message, never a stack trace."""
     for name, value in {

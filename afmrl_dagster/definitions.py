@@ -32,6 +32,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
         catalog.raw_catalog,
         catalog.listings,
         catalog.splits,
+        catalog.evaluation_set,
         models.base_embedder,
         models.base_generator,
         teacher_attributes,

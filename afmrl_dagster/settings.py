@@ -7,7 +7,12 @@ from hashlib import sha256
 from afmrl_models.config import Profile
 
 # Assets that read these sections of the profile and no others.
-_SECTIONS = {"raw_catalog": {"catalog"}, "listings": {"catalog"}, "splits": {"splits"}}
+_SECTIONS: dict[str, set[str]] = {
+    "raw_catalog": {"catalog"},
+    "listings": {"catalog"},
+    "splits": {"splits"},
+    "evaluation_set": set(),
+}
 # When and where is no setting of a result; another seed or round leaves the finished ones as they are.
 _NEVER = {"name", "device", "cpu_threads", "schedule", "timezone", "tracking", "owners"}
 _RELEASE_ONLY = {"seeds", "rounds", "champion", "identical_products"}

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from afmrl_dagster.attribute_tables import ATTRIBUTES, AttributeTables
 from afmrl_dagster.resources import Pipeline
+from afmrl_models.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from afmrl_models.catalog.evaluation_set import EvaluationSet
     from afmrl_models.catalog.images import ImageStore
 
 LISTINGS = ("catalog", "listings")
 SPLITS = ("catalog", "splits")
+EVALUATION_SET = ("catalog", "evaluation_set")
 TEACHER = ("attributes", "teacher_attributes")
 
 
@@ -43,6 +46,19 @@ class Tables:
         from afmrl_models.catalog.images import ImageStore
 
         return ImageStore.open(self.pipeline.directory(LISTINGS) / "images")
+
+    @cached_property
+    def evaluation_set(self) -> "EvaluationSet | None":
+        """The frozen evaluation set, once there is one. Raises CatalogError where it is damaged."""
+        from afmrl_models.catalog.evaluation_set import open_evaluation_set
+
+        return open_evaluation_set(self.pipeline.directory(EVALUATION_SET))
+
+    def judged_on(self) -> "EvaluationSet":
+        """The frozen evaluation set. Raises UserError where none was frozen yet."""
+        if self.evaluation_set is None:
+            raise UserError("no evaluation set is frozen yet: materialize catalog/evaluation_set")
+        return self.evaluation_set
 
     def of(self, *splits: str, role: str | None = None) -> "pd.DataFrame":
         """The listings of these splits (and of this role), in the catalog's order."""

@@ -26,7 +26,7 @@ def learners(rounds: int) -> list[tuple[str, ...]]:
 
 
 def leakage_checks(keys: Iterable[Sequence[str]]) -> list[dg.AssetChecksDefinition]:
-    """One check an asset: its record of the listings it saw, against the splits."""
+    """One check an asset: its record of the listings it saw, against splits and evaluation set."""
     return [_leakage_check(key) for key in keys]
 
 
@@ -35,14 +35,15 @@ def _leakage_check(key: Sequence[str]) -> dg.AssetChecksDefinition:
         name=LEARNED_FROM_TRAINING,
         asset=list(key),
         blocking=True,
-        description="No listing of a validation or test product was seen, by the asset's own record.",
+        description="No listing of a validation or test product, nor of one in the frozen evaluation set, "
+        "was seen, by the asset's own record.",
     )
     def check(pipeline: Pipeline) -> dg.AssetCheckResult:
         from afmrl_models.catalog.learned_from import leaks, read_record, summary
 
         tables, name = Tables(pipeline), "/".join(key)
         record = read_record(pipeline.directory(key))
-        leaked = leaks(record, tables.listings, tables.splits)
+        leaked = leaks(record, tables.listings, tables.splits, tables.evaluation_set)
         steps = summary(record, leaked, tables.listings)
         steps.insert(0, "asset", name)
         shown = {"steps": metadata.table(steps)}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from afmrl_models.catalog.evaluation_set import EvaluationSet
 from afmrl_models.catalog.schema import read_table, write_table
 from afmrl_models.catalog.splits import TRAIN
 from afmrl_models.errors import UserError
@@ -49,11 +50,17 @@ def read_record(directory: Path) -> pd.DataFrame:
     return read_table(path)
 
 
-def leaks(record: pd.DataFrame, listings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+def leaks(
+    record: pd.DataFrame,
+    listings: pd.DataFrame,
+    splits: pd.DataFrame,
+    frozen: EvaluationSet | None = None,
+) -> pd.DataFrame:
     """The rows of a record that no training step may see: what, listing_id, product_id, split.
 
     A listing leaks when it, or any listing of its product, is outside the training split: `split` names the
-    other one, or is "unknown" for a listing that the splits do not hold. A listing without a product id is a
+    other one, or is "unknown" for a listing that the splits do not hold, or "frozen evaluation" where only
+    the frozen evaluation set has the product. A listing without a product id is a
     product of its own, and its product_id here its listing id.
     """
     products = listings.set_index("listing_id")["product_id"]
@@ -63,6 +70,9 @@ def leaks(record: pd.DataFrame, listings: pd.DataFrame, splits: pd.DataFrame) ->
     product = _product(record["listing_id"], products)
     split = product.map(outside_of)
     split = split.where(record["listing_id"].isin(set(splits["listing_id"])), "unknown")
+    if frozen is not None:
+        held = frozen.holds(listings) | set(frozen.listings["listing_id"])
+        split = split.mask(split.isna() & record["listing_id"].isin(held), "frozen evaluation")
     leaked = record[["what", "listing_id"]].assign(product_id=product, split=split)
     return leaked[split.notna()].reset_index(drop=True)
 

@@ -11,7 +11,9 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 QUERY, GALLERY = "query", "gallery"
 
 
-def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame:
+def split_products(
+    listings: pd.DataFrame, config: SplitsConfig, frozen: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The splits table: `listing_id`, `split`, `role`, one row a listing in the order of `listings`.
 
     Products are ordered by a hash of the seed and their id; the first share is test, the next
@@ -20,8 +22,10 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     product of its own. Held-out listings of a product are queries up to `query_share` (at least one,
     and at least one gallery listing); a product with one listing is gallery only. Of listings
     of unknown products `query_share` are queries: their category can be asked for. Train has no role.
+    frozen: listings whose products are of the test split whatever their hash (evaluation_set.py).
 
-    Raises CatalogError for fewer than three products or a listing id that comes twice.
+    Raises CatalogError for fewer than three products, a listing id that comes twice, or frozen products
+    that leave none to learn from.
     """
     ids = listings["listing_id"].tolist()
     if len(set(ids)) != len(ids):
@@ -36,6 +40,16 @@ def split_products(listings: pd.DataFrame, config: SplitsConfig) -> pd.DataFrame
     products = _shuffled(members, config.seed)
     validation = max(1, round(config.validation * len(products)))
     test = max(1, min(round(config.test * len(products)), len(products) - validation - 1))
+    if frozen is not None:
+        held = listings_of_the_same_products(listings, frozen)
+        products.sort(key=lambda product: held.isdisjoint(members[product]))
+        first = [product for product in products if not held.isdisjoint(members[product])]
+        test = max(test, len(first))
+        if test + validation >= len(products):
+            raise CatalogError(
+                f"splits: {len(first)} of {len(products)} products are in the frozen evaluation set, which "
+                "leaves none to learn from: freeze a new one with `afmrl freeze-evaluation`"
+            )
     split_of: dict[str, str] = {}
     role_of: dict[str, str | None] = {}
     for position, product in enumerate(products):
@@ -84,6 +98,17 @@ def split_by_files(listings: pd.DataFrame, held_out: pd.DataFrame, config: Split
             name = f"{split} {role}" if role else split
             raise CatalogError(f"splits: no listing of the {name} files was kept; see the quarantine table")
     return pd.DataFrame(rows, columns=["listing_id", "split", "role"], dtype=object)
+
+
+def listings_of_the_same_products(listings: pd.DataFrame, frozen: pd.DataFrame) -> set[str]:
+    """Ids of those `listings` that are one of the frozen listings, or of a product of theirs.
+
+    A product is what the catalog says now, or what it said when the listing was frozen.
+    """
+    ids, now = set(frozen["listing_id"]), set(listings["listing_id"])
+    columns = [name for name in ("listing_id", "product_id", "labels") if name in listings and name in frozen]
+    groups = _members(pd.concat([listings[columns], frozen[columns]], ignore_index=True)).values()
+    return {listing_id for group in groups if ids.intersection(group) for listing_id in group} & now
 
 
 def _members(listings: pd.DataFrame) -> dict[tuple[str, str], list[str]]:

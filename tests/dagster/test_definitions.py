@@ -15,7 +15,7 @@ from afmrl_models.config import load_profile
 
 KEYS = """\
 attributes/teacher_attributes baseline/embedder baseline/retrieval_metrics
-catalog/listings catalog/raw_catalog catalog/splits
+catalog/evaluation_set catalog/listings catalog/raw_catalog catalog/splits
 models/base_embedder models/base_generator
 release/ablation release/champion release/generator_quality release/identical_products release/product_index
 round_0/attribute_generator round_0/embedder round_0/product_attributes round_0/retrieval_metrics

@@ -1,10 +1,10 @@
-"""raw_catalog → listings → splits."""
+"""raw_catalog → listings → splits → evaluation_set."""
 
 import dagster as dg
 
 from afmrl_dagster import metadata
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.tables import LISTINGS, SPLITS, Tables
+from afmrl_dagster.tables import EVALUATION_SET, LISTINGS, SPLITS, Tables
 
 RAW_CATALOG = ("catalog", "raw_catalog")
 
@@ -94,19 +94,23 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
 )
 def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Deal products, never listings, to the splits; or read from a benchmark's files which are held out."""
+    from afmrl_models.catalog.evaluation_set import demand_photo_size
     from afmrl_models.catalog.published import open_published
     from afmrl_models.catalog.schema import SPLITS as SCHEMA
     from afmrl_models.catalog.schema import write_table
     from afmrl_models.catalog.splits import split_by_files, split_products
     from afmrl_models.config import PublishedSource
 
-    profile, listings = pipeline.profile(), Tables(pipeline).listings
+    profile, tables = pipeline.profile(), Tables(pipeline)
+    listings, frozen = tables.listings, tables.evaluation_set
+    if frozen is not None:
+        demand_photo_size(frozen, profile.catalog.image_size)
     source = profile.catalog.source
     if profile.splits.kind == "files" and isinstance(source, PublishedSource):
         held_out = open_published(source, profile.catalog.limit).held_out()
         frame = split_by_files(listings, held_out, profile.splits)
     else:
-        frame = split_products(listings, profile.splits)
+        frame = split_products(listings, profile.splits, None if frozen is None else frozen.listings)
     with pipeline.replacing(SPLITS) as out:
         write_table(frame, SCHEMA, out / "splits.parquet")
     counts = frame.fillna({"role": "all"}).groupby(["split", "role"]).size().rename("listings").reset_index()
@@ -116,4 +120,38 @@ def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
             "dagster/column_schema": metadata.column_schema(SCHEMA),
             "counts": metadata.table(counts),
         }
+    )
+
+
+@dg.asset(
+    key=list(EVALUATION_SET),
+    deps=[list(SPLITS)],
+    group_name="catalog",
+    kinds={"python", "parquet"},
+    description="The test split of the first night, frozen: what promotion judges on, night after night. "
+    "`afmrl freeze-evaluation` renews it.",
+)
+def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    """Freeze the test split where nothing is frozen yet; else keep what is."""
+    from afmrl_models.catalog.evaluation_set import freeze_evaluation_set
+    from afmrl_models.catalog.photo_grid import photo_grid
+
+    tables = Tables(pipeline)
+    if tables.evaluation_set is None:
+        with pipeline.replacing(EVALUATION_SET) as out:
+            freeze_evaluation_set(tables.listings, tables.splits, tables.images, out)
+    else:
+        pipeline.sign(pipeline.directory(EVALUATION_SET))
+    frozen = Tables(pipeline).judged_on()
+    sample = frozen.listings.sample(min(24, len(frozen.listings)), random_state=0)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(frozen.digest),
+        metadata={
+            "dagster/row_count": len(frozen.listings),
+            "digest": frozen.digest,
+            "frozen_at": frozen.frozen_at,
+            "queries": len(frozen.queries),
+            **frozen.drift(tables.listings),
+            "sample": metadata.picture(photo_grid(sample, frozen.images), "sample of the evaluation set"),
+        },
     )
