@@ -151,7 +151,11 @@ def _roomy_cache(model: Any) -> DynamicCache:
 
 
 class RoomyLayer(DynamicLayer):
-    """A growing cache layer that allocates for `ROOM` more tokens at a time; its tensors are views."""
+    """A growing cache layer that allocates for `ROOM` more tokens at a time; its tensors are views.
+
+    To a single new token it shows its whole buffers, whose rows lie side by side in memory: what is behind
+    the token is zero, and the causal mask hides it.
+    """
 
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -171,7 +175,15 @@ class RoomyLayer(DynamicLayer):
         keys, values = self._buffers
         keys[..., seen:total, :], values[..., seen:total, :] = key_states, value_states
         self.keys, self.values = keys[..., :total, :], values[..., :total, :]
-        return self.keys, self.values
+        return self._buffers if key_states.shape[-2] == 1 else (self.keys, self.values)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """How many keys `update` will return for so many new tokens, and the first one's position."""
+        total = self.get_seq_length() + query_length
+        if query_length > 1:
+            return total, 0
+        room = 0 if self._buffers is None else self._buffers[0].shape[-2]
+        return (room if room >= total else total + ROOM), 0
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep only these rows."""
@@ -186,7 +198,7 @@ class RoomyLayer(DynamicLayer):
     @staticmethod
     def _grown(new: torch.Tensor, old: torch.Tensor | None, seen: int) -> torch.Tensor:
         batch, heads, length, width = new.shape
-        buffer = new.new_empty((batch, heads, seen + length + ROOM, width))
+        buffer = new.new_zeros((batch, heads, seen + length + ROOM, width))
         if old is not None and seen:
             buffer[..., :seen, :] = old
         return buffer

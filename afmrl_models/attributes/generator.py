@@ -19,6 +19,7 @@ from afmrl_models.attributes.prompt import messages, title_text
 from afmrl_models.backbones.device import pick_device
 from afmrl_models.backbones.photo_attention import batch_photo_attention
 from afmrl_models.backbones.processor import register
+from afmrl_models.backbones.token_attention import one_token_attention
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import GenerationConfig
 
@@ -46,6 +47,7 @@ class AttributeGenerator:
 
     def __init__(self, model: Any, processor: Any) -> None:
         batch_photo_attention(model)
+        one_token_attention(model)
         self.model = model.eval()
         self.processor = processor
 

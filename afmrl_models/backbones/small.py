@@ -12,13 +12,11 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoModelForImageTextToText,
     GenerationConfig,
-    PreTrainedModel,
     Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
 )
 
 from afmrl_models.backbones.checkpoint import save_checkpoint
@@ -51,9 +49,9 @@ def build_embedder(
         **_patches(config),
     }
     settings = Qwen2VLConfig(
-        text_config=_text(config, tokenizer), vision_config=vision, **_token_ids(tokenizer)
+        text_config=_text(config, tokenizer), vision_config=vision, **token_ids(tokenizer)
     )
-    return _save(Qwen2VLForConditionalGeneration, settings, tokenizer, image_size, out, seed)
+    return save_random(settings, tokenizer, image_size, out, seed)
 
 
 def build_generator(
@@ -74,9 +72,9 @@ def build_generator(
         **_patches(config),
     }
     settings = Qwen2_5_VLConfig(
-        text_config=_text(config, tokenizer), vision_config=vision, **_token_ids(tokenizer)
+        text_config=_text(config, tokenizer), vision_config=vision, **token_ids(tokenizer)
     )
-    return _save(Qwen2_5_VLForConditionalGeneration, settings, tokenizer, image_size, out, seed)
+    return save_random(settings, tokenizer, image_size, out, seed)
 
 
 def _heads(hidden_size: int) -> int:
@@ -128,7 +126,8 @@ def _text(config: BackboneConfig, tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
     }
 
 
-def _token_ids(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+def token_ids(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+    """What a Qwen-VL's configuration says of the tokenizer's special tokens."""
     names = {
         "image": "image_pad",
         "video": "video_pad",
@@ -139,17 +138,18 @@ def _token_ids(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
     return {**ids, "tie_word_embeddings": True}
 
 
-def _save(
-    model_class: type[PreTrainedModel],
+def save_random(
     settings: Qwen2VLConfig | Qwen2_5_VLConfig,
     tokenizer: Qwen2Tokenizer,
     image_size: int,
     out: Path,
     seed: int,
+    dtype: torch.dtype = torch.float32,
 ) -> Path:
+    """Save a Qwen-VL of these settings with random weights, and its processor, in directory `out`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = model_class(settings)
+        model = AutoModelForImageTextToText.from_config(settings, dtype=dtype)
     model.generation_config = GenerationConfig(
         do_sample=False,
         bos_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),

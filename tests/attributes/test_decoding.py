@@ -1,18 +1,21 @@
 """The decoding loop and the photos' attention against the library's own."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from afmrl_models.attributes.decoding import RoomyLayer, batch_positions, greedy_decoding
 from afmrl_models.attributes.prompt import messages, prompt_text
 from afmrl_models.backbones.photo_attention import batch_photo_attention
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_embedder, build_generator
+from afmrl_models.backbones.token_attention import attend_from_one_token
 from afmrl_models.config.profile import BackboneConfig
 
 KEYS = ["type", "colour"]
@@ -118,10 +121,27 @@ def test_a_roomy_layer_holds_what_it_was_given() -> None:
     for length in (5, 1, 40, 1):
         states = torch.randn(2, 3, length, 4)
         expected = torch.cat([expected, states], dim=2)
+        announced, _ = layer.get_mask_sizes(length)
         keys, values = layer.update(states, -states)
-        assert torch.equal(keys, expected) and torch.equal(values, -expected)
+        seen = expected.shape[2]
+        assert keys.shape[2] == values.shape[2] == announced >= seen
+        assert torch.equal(keys[:, :, :seen], expected) and torch.equal(values[:, :, :seen], -expected)
+        assert not keys[:, :, seen:].any() and not values[:, :, seen:].any(), "behind the tokens is zero"
     layer.batch_select_indices(torch.tensor([1]))
     layer.batch_repeat_interleave(3)
     keys, _ = layer.update(torch.ones(3, 3, 1, 4), torch.ones(3, 3, 1, 4))
-    assert torch.equal(keys[:, :, :-1], expected[[1, 1, 1]])
+    assert torch.equal(keys[:, :, :47], expected[[1, 1, 1]])
     assert layer.get_seq_length() == 48
+
+
+@pytest.mark.parametrize("heads", [4, 2], ids=["a key a query head", "keys shared by heads"])
+def test_one_token_attends_as_the_fused_kernel_does(heads: int) -> None:
+    torch.manual_seed(0)
+    module = SimpleNamespace(num_key_value_groups=4 // heads, is_causal=True)
+    query, key, value = torch.randn(3, 4, 1, 8), torch.randn(3, heads, 6, 8), torch.randn(3, heads, 6, 8)
+    mask = torch.rand(3, 1, 1, 6) < 0.7
+    mask[..., 0] = True
+    for seen in (mask, None):
+        ours, _ = attend_from_one_token(module, query, key, value, seen, scaling=0.3)
+        theirs, _ = sdpa_attention_forward(module, query, key, value, seen, scaling=0.3)
+        torch.testing.assert_close(ours, theirs)

@@ -12,7 +12,12 @@ SHIPPED = sorted((Path(__file__).resolve().parents[2] / "assets_config").glob("*
 STEWARDS = sorted((SHIPPED[0].parent / "expectations").glob("*.yaml"))
 ENVIRONMENT = {"AFMRL_CATALOG": "/data/shop", "TEACHER_URL": "http://127.0.0.1:8000/v1"}
 
-LADDERS = {"ladder": "fashion-ladder", "ladder_grocery": "grocery-ladder"}
+LADDERS = {
+    "ladder": "fashion-ladder",
+    "ladder_generated": "generated-ladder",
+    "ladder_gpu": "gpu-ladder",
+    "ladder_grocery": "grocery-ladder",
+}
 
 
 def test_the_profiles_are_shipped() -> None:
