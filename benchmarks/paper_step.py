@@ -4,9 +4,9 @@
     python benchmarks/paper_step.py --device cpu --parts agcl --pairs 4 --mini-batch 2 --image-size 56
 
 Qwen2-VL-2B and Qwen2.5-VL-3B are built in their published shapes with random weights, a tokenizer of their
-own and a rendered catalog, so that nothing is fetched; then the project's own training functions take one step
-each. It proves that the profile runs and prints what it takes: seconds and peak memory. It says nothing of quality.
-What is not set keeps the profile's value; `--layers` cuts the depth of language models and vision towers.
+own and a rendered catalog, so that nothing is fetched; then the project's own training functions take one
+step each. It proves that the profile runs and prints what it takes: seconds and peak memory. It says nothing
+of quality. What is not set keeps the profile's value; `--layers` cuts the depth of all parts.
 """
 
 import argparse
