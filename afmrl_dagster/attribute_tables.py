@@ -56,19 +56,23 @@ class AttributeTables:
         with self.pipeline.replacing((self.group, f"{_NAME}.candidate")) as out:
             yield out
 
-    def accepted(self) -> "pd.DataFrame":
-        """The table in force. Raises AttributeTableError where none was accepted yet."""
-        from afmrl_models.catalog.schema import read_table
-
-        try:
-            return read_table(self.directory / ATTRIBUTES)
-        except FileNotFoundError:
+    def require(self) -> Path:
+        """The file of the table in force. Raises AttributeTableError where none was accepted yet."""
+        path = self.directory / ATTRIBUTES
+        if not path.exists():
             refused = _refusals(self.candidate)
             why = f"; the candidate was refused by {', '.join(refused)}" if refused else ""
             raise AttributeTableError(
                 f"{self.group}/{_NAME}: no table has been accepted yet{why}: "
                 "materialize the asset with its checks"
-            ) from None
+            )
+        return path
+
+    def accepted(self) -> "pd.DataFrame":
+        """The table in force. Raises AttributeTableError where none was accepted yet."""
+        from afmrl_models.catalog.schema import read_table
+
+        return read_table(self.require())
 
     def to_judge(self) -> tuple["pd.DataFrame", "pd.DataFrame | None"]:
         """The candidate and the table in force; without a candidate the latter and the one it replaced.

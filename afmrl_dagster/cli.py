@@ -34,7 +34,12 @@ def demo() -> None:
 def run(
     config: Config,
     select: Annotated[
-        str, typer.Option(help="Dagster asset selection, such as 'release/ablation' or '+key'")
+        str,
+        typer.Option(
+            help="asset selection: a key, such as 'release/ablation'; '*round_0/embedder' is that asset and "
+            "all it needs, 'round_0/embedder*' all that follows it, a '+' one layer only; "
+            "'group:round_0', 'A or B', 'A and not B'"
+        ),
     ] = "*",
     parallel: Annotated[
         int | None,

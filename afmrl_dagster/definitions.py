@@ -16,9 +16,11 @@ from afmrl_dagster.defs.release.ablation import ablation
 from afmrl_dagster.defs.release.champion import champion
 from afmrl_dagster.defs.release.generator_quality import generator_quality
 from afmrl_dagster.defs.rounds.unroll import unroll
+from afmrl_dagster.freshness import FRESH, freshness_policy
 from afmrl_dagster.project import afmrl_home, config_path
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.seeds import is_seeded, partitions
+from afmrl_dagster.sensors import watch
 from afmrl_dagster.settings import settings_digest
 from afmrl_dagster.terminal import terminal_logger
 from afmrl_models.config import Profile, load_profile
@@ -58,7 +60,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
         loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
     )
     jobs = nightly.one_seed if len(profile.seeds) == 1 else nightly.several_seeds
-    return dg.Definitions.merge(definitions, jobs(profile))
+    return dg.Definitions.merge(definitions, jobs(profile, home), watch(profile, home))
 
 
 def _of_profile(profile: Profile, spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -67,6 +69,7 @@ def _of_profile(profile: Profile, spec: dg.AssetSpec) -> dg.AssetSpec:
     return spec.replace_attributes(
         code_version=settings_digest(profile, spec.key.path),
         partitions_def=partitions(profile) if seeded else None,
+        freshness_policy=freshness_policy(profile) if tuple(spec.key.path) in FRESH else None,
     )
 
 

@@ -11,6 +11,8 @@ from afmrl_dagster.seeds import partition_of
 from afmrl_models.errors import UserError
 
 _PROCESS_TAG = "afmrl/process"
+PROFILE_TAG = "afmrl/profile"
+_KILLED = "was killed"
 _UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
@@ -20,6 +22,7 @@ def execute(
     job: str,
     keys: Iterable[dg.AssetKey],
     *,
+    profile: str,
     seed: int | None = None,
     run_id: str | None = None,
 ) -> dg.ExecuteInProcessResult:
@@ -29,18 +32,29 @@ def execute(
         asset_selection=sorted(keys),
         partition_key=None if seed is None else partition_of(seed),
         run_id=run_id,
-        tags={_PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"},
+        tags={_PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}", PROFILE_TAG: profile},
         raise_on_error=False,
         run_config={"loggers": {"terminal": {}}},
     )
 
 
-def cancel_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs of this machine whose process was killed: Dagster would show them as running for ever."""
+def cancel_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs of this machine whose process was killed: Dagster would show them as running for ever.
+
+    Their ids.
+    """
+    ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
         host, _, process = run.tags.get(_PROCESS_TAG, "").rpartition(":")
         if host == socket.gethostname() and not _is_alive(int(process)):
-            instance.report_run_canceled(run, f"process {process} was killed")
+            instance.report_run_canceled(run, f"process {process} {_KILLED}")
+            ended.append(run.run_id)
+    return ended
+
+
+def was_killed(event: dg.DagsterEvent) -> str | None:
+    """What `cancel_dead_runs` said of a cancelled run; None of one that a person has stopped."""
+    return event.message if event.message and event.message.endswith(_KILLED) else None
 
 
 def _is_alive(process: int) -> bool:
@@ -58,9 +72,23 @@ def failure_reason(event: dg.DagsterEvent) -> str:
     if error is None:
         return "no error was recorded"
     cause = error
-    while cause.cause is not None:
+    while not _is_users(cause.cls_name):
+        if cause.cause is None:
+            return error.to_string()
         cause = cause.cause
-    return cause.message.strip() if _is_users(cause.cls_name) else error.to_string()
+    # Before the message stand the class's module and name.
+    return cause.message.strip().partition(f"{cause.cls_name}: ")[2] or cause.message.strip()
+
+
+def failure_in_brief(event: dg.DagsterEvent) -> str:
+    """Of a step failure: the first line of a user's mistake; of anything else, of its first cause."""
+    error = event.step_failure_data.error
+    while error is not None and not _is_users(error.cls_name) and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "no error was recorded"
+    text = failure_reason(event) if _is_users(error.cls_name) else error.message
+    return text.strip().partition("\n")[0]
 
 
 def _is_users(name: str | None) -> bool:

@@ -120,7 +120,9 @@ class _Run:
     def _stage(self, job: str, outputs: Sequence[Output]) -> list[str]:
         if not outputs:
             return []
-        result = execute(self.definitions, self.instance, job, [output.key for output in outputs])
+        keys = [output.key for output in outputs]
+        name = self.pipeline.profile().name
+        result = execute(self.definitions, self.instance, job, keys, profile=name)
         failures = [
             f"{event.step_key} failed: {failure_reason(event)}"
             for event in result.all_events
@@ -147,10 +149,13 @@ def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
         **os.environ,
         "AFMRL_CONFIG": str(config),
         "AFMRL_HOME": str(home),
+        "AFMRL_DAGSTER_UI": f"http://127.0.0.1:{port}",
         "AFMRL_MLFLOW_UI": f"http://127.0.0.1:{mlflow_port}",
         "AFMRL_DOCS_UI": f"http://127.0.0.1:{docs_port}",
         "DAGSTER_HOME": str(prepare_dagster_home(home)),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # A look at a large catalog takes longer than the minute that Dagster gives a sensor.
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "900",
     }
     docs = data_docs_root(home, profile.name)
     docs.mkdir(parents=True, exist_ok=True)

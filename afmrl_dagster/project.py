@@ -40,6 +40,8 @@ def prepare_dagster_home(home: Path) -> Path:
         settings.write_text(
             "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
             f"concurrency:\n  runs:\n    max_concurrent_runs: {at_once}\n"
+            # A long look at the catalog does not hold up the other sensors.
+            "sensors:\n  use_threads: true\n  num_workers: 4\n"
             # What the library logs, progress among it, is shown in the run's log.
             "python_logs:\n  managed_python_loggers: [afmrl_models]\n  python_log_level: INFO\n",
             encoding="utf-8",

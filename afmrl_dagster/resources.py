@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from afmrl_dagster import device_lock
 from afmrl_dagster.seeds import is_seeded, partition_of, seed_of
 from afmrl_models.config import Profile, load_profile
+from afmrl_models.errors import UserError
 
 if TYPE_CHECKING:
     from afmrl_models.registry.tracking import Tracking
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 RUN_FILE = ".dagster_run"
 _PARTITION_TAG = "dagster/partition"
+
+
+class MissingAssetError(UserError):
+    """What is needed was never made; the message names the asset and what to run."""
 
 
 class Pipeline(dg.ConfigurableResource):
@@ -68,6 +74,7 @@ class Pipeline(dg.ConfigurableResource):
     def device(self) -> str:
         """`cuda` or `cpu`, as profile and machine say; on a CPU, torch gets the profile's `cpu_threads`.
 
+        The step that asks has the device to itself until it ends (`device_lock`), and waits for that here.
         Raises UserError for a GPU that is not there.
         """
         import torch
@@ -78,11 +85,25 @@ class Pipeline(dg.ConfigurableResource):
         device = pick_device(profile.device)
         if device == "cpu":
             torch.set_num_threads(profile.cpu_threads)
+        if device != "cpu" or profile.runs.device_lock == "always":
+            device_lock.take(device)
         return device
 
     def directory(self, key: Sequence[str]) -> Path:
         """Where the asset with this key leaves its output; of a seeded one, the run's seed's."""
         return self._root(key) / Path(*key)
+
+    def made(self, key: Sequence[str]) -> Path:
+        """The directory of an asset that is to be read. Raises MissingAssetError where it was never made."""
+        directory = self.directory(key)
+        if not directory.is_dir():
+            name, config = "/".join(key), os.path.relpath(self.config_path)
+            seed = f" for seed {self.seed}" if is_seeded(self.profile(), key) else ""
+            raise MissingAssetError(
+                f"{name} was never made{seed} (there is no {directory}): materialize it first, with all that "
+                f"it needs: afmrl run --config {config} --resume --select '*{name}'"
+            )
+        return directory
 
     def scratch(self, key: Sequence[str]) -> Path:
         """Where the asset with this key keeps unfinished work, to resume after a stop."""
@@ -143,6 +164,11 @@ def data_docs_root(home: Path, profile: str) -> Path:
 def data_docs_ui() -> str:
     """Base address of the Data Docs that metadata links to."""
     return os.environ.get("AFMRL_DOCS_UI", "http://127.0.0.1:5001").rstrip("/")
+
+
+def dagster_ui() -> str:
+    """Base address of the Dagster pages that alerts link to."""
+    return os.environ.get("AFMRL_DAGSTER_UI", "http://127.0.0.1:3000").rstrip("/")
 
 
 def mlflow_ui() -> str:

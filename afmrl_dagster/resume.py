@@ -11,7 +11,7 @@ from afmrl_dagster.seeds import is_seeded, partition_of
 from afmrl_dagster.settings import settings_digest
 
 _CODE_VERSION = "dagster/code_version"
-_DATA_VERSION = "dagster/data_version"
+DATA_VERSION = "dagster/data_version"
 _STATED_BY_ASSET = "dagster/data_version_is_user_provided"
 _INPUT_DATA_VERSION = "dagster/input_data_version/"
 _READ = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
@@ -98,7 +98,7 @@ class Records:
             from afmrl_models.catalog.sources import open_source
 
             source = open_source(profile.catalog, self.pipeline.directory(RAW_CATALOG))
-            if source.digest() != found.tags.get(_DATA_VERSION):
+            if source.digest() != found.tags.get(DATA_VERSION):
                 return "the table or its photos have changed"
         return None
 
@@ -109,7 +109,7 @@ class Records:
             return f"follows {parent}"
         name, tags = parent.key.to_user_string(), made[parent].tags
         same_data = tags.get(_STATED_BY_ASSET) == "true" and (
-            tags.get(_DATA_VERSION) == child.tags.get(_INPUT_DATA_VERSION + name)
+            tags.get(DATA_VERSION) == child.tags.get(_INPUT_DATA_VERSION + name)
         )
         return f"older than {parent}" if made[parent].at > child.at and not same_data else None
 

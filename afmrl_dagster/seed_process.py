@@ -16,6 +16,7 @@ import dagster as dg
 from afmrl_dagster.execution import execute, failure_reason
 from afmrl_dagster.project import afmrl_home
 from afmrl_dagster.seeds import SEEDS
+from afmrl_models.config import load_profile
 from afmrl_models.errors import UserError
 
 _PATIENCE = 15.0
@@ -30,7 +31,8 @@ def main(config: str, seed: str, run_id: str, *keys: str) -> int:
     chosen = [dg.AssetKey.from_user_string(key) for key in keys]
     with dg.DagsterInstance.get() as instance:
         definitions = build_definitions(Path(config), afmrl_home())
-        result = execute(definitions, instance, SEEDS, chosen, seed=int(seed), run_id=run_id)
+        name = load_profile(config).name
+        result = execute(definitions, instance, SEEDS, chosen, profile=name, seed=int(seed), run_id=run_id)
     for event in result.all_events:
         if event.is_step_failure:
             sys.stderr.write(f"\n{event.step_key} failed: {failure_reason(event)}\n")

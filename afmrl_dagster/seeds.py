@@ -10,6 +10,9 @@ from afmrl_models.config import Profile
 EVERYTHING = "everything"
 SHARED, SEEDS, RELEASE = "shared", "seeds", "release"
 
+# On the runs of a night: each stage starts the next one.
+NIGHT_TAG = "afmrl/night"
+
 _UNSEEDED = frozenset({"catalog", "attributes", "release"})
 _PREFIX = "seed_"
 

@@ -14,7 +14,8 @@ _SECTIONS: dict[str, set[str]] = {
     "evaluation_set": set(),
 }
 # When and where is no setting of a result; another seed or round leaves the finished ones as they are.
-_NEVER = {"name", "device", "cpu_threads", "schedule", "timezone", "tracking", "owners"}
+_OPERATION = {"runs", "catalog_changed", "alerts", "schedule", "timezone", "owners"}
+_NEVER = {"name", "device", "cpu_threads", "tracking"} | _OPERATION
 _RELEASE_ONLY = {"seeds", "rounds", "champion", "identical_products"}
 # How trained models are judged, which changes none of them.
 _MEASURES = {"tasks", "ks", "batch_size", "bootstrap", "oracle"}

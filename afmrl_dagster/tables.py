@@ -31,21 +31,21 @@ class Tables:
         """All validated listings."""
         from afmrl_models.catalog.schema import read_table
 
-        return read_table(self.pipeline.directory(LISTINGS) / "listings.parquet")
+        return read_table(self.pipeline.made(LISTINGS) / "listings.parquet")
 
     @cached_property
     def splits(self) -> "pd.DataFrame":
         """listing_id, split, role."""
         from afmrl_models.catalog.schema import read_table
 
-        return read_table(self.pipeline.directory(SPLITS) / "splits.parquet")
+        return read_table(self.pipeline.made(SPLITS) / "splits.parquet")
 
     @cached_property
     def images(self) -> "ImageStore":
         """The photos of all listings, memory-mapped."""
         from afmrl_models.catalog.images import ImageStore
 
-        return ImageStore.open(self.pipeline.directory(LISTINGS) / "images")
+        return ImageStore.open(self.pipeline.made(LISTINGS) / "images")
 
     @cached_property
     def evaluation_set(self) -> "EvaluationSet | None":
@@ -78,7 +78,7 @@ class Tables:
 
         if group != "attributes":
             return AttributeTables(self.pipeline, group).accepted()
-        return read_table(self.pipeline.directory(TEACHER) / ATTRIBUTES)
+        return read_table(self.pipeline.made(TEACHER) / ATTRIBUTES)
 
     def attribute_texts(self, group: str) -> dict[str, str]:
         """listing_id to attribute text, valid ones only."""
@@ -99,6 +99,6 @@ class Tables:
 
         from afmrl_models.catalog.schema import read_table
 
-        path = self.pipeline.directory(LISTINGS) / "listings.parquet"
+        path = self.pipeline.made(LISTINGS) / "listings.parquet"
         hashes = read_table(path, ["content_hash"])["content_hash"]
         return sha256("".join(sorted(hashes)).encode()).hexdigest()

@@ -128,10 +128,11 @@ def fetch_table(url: str, workdir: Path) -> Path:
             partial.open("wb") as copy,
         ):
             shutil.copyfileobj(file, copy, 1 << 20)
-    except FileNotFoundError:
-        raise CatalogError(f"{url}: no such file (catalog.source.path)") from None
     except Exception as error:  # every file system behind fsspec has its own
-        raise CatalogError(f"{url}: cannot be read: {type(error).__name__}: {error}") from None
+        if _is_absent(error):
+            raise CatalogError(f"{url}: no such file (catalog.source.path)") from error
+        detail = f"{type(error).__name__}: {error.__cause__ or error}"
+        raise CatalogError(f"{url}: cannot be read: {detail}") from error
     return partial.replace(folder / name)
 
 

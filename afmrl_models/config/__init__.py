@@ -1,6 +1,7 @@
 """A profile: everything one pipeline is told, read from one YAML file."""
 
 from afmrl_models.config.loading import ProfileError, load_profile
+from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
 from afmrl_models.config.profile import (
     AgclScale,
     AttributesConfig,
@@ -29,8 +30,10 @@ from afmrl_models.config.profile import (
 
 __all__ = [
     "AgclScale",
+    "AlertsConfig",
     "AttributesConfig",
     "BackboneConfig",
+    "CatalogChangedConfig",
     "CatalogConfig",
     "ChampionConfig",
     "ColumnMapping",
@@ -47,6 +50,7 @@ __all__ = [
     "ProfileError",
     "PublishedSource",
     "RefinementConfig",
+    "RunsConfig",
     "SftConfig",
     "SplitsConfig",
     "TableSource",

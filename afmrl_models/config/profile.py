@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from afmrl_models.config.expectations import Expectations, least_expectations
+from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
 from afmrl_models.config.strict import Strict
 
 AgclScale = Literal["self", "raw"]
@@ -434,6 +435,9 @@ class Profile(Strict):
     )
     schedule: str = Field("0 3 * * *", description="cron of the nightly retraining (off until switched on)")
     timezone: str = "UTC"
+    catalog_changed: CatalogChangedConfig = Field(default_factory=lambda: CatalogChangedConfig())
+    alerts: AlertsConfig = Field(default_factory=lambda: AlertsConfig())
+    runs: RunsConfig = Field(default_factory=lambda: RunsConfig())
     catalog: CatalogConfig
     splits: SplitsConfig = Field(default_factory=lambda: SplitsConfig())
     embedder: BackboneConfig = Field(default_factory=lambda: BackboneConfig())

@@ -57,6 +57,8 @@ class Shop:
 
     def make(self, *keys: tuple[str, ...], seed: int | None = None) -> dg.ExecuteInProcessResult:
         several = len(self.pipeline.profile().seeds) > 1
+        for of_seed in map(self.pipeline.of_seed, self.pipeline.profile().seeds):
+            of_seed.directory(("round_0", "attribute_generator")).mkdir(parents=True, exist_ok=True)
         job = "everything" if not several else "shared" if seed is None else "seeds"
         return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,

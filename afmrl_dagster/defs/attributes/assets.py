@@ -4,6 +4,7 @@ import dagster as dg
 
 from afmrl_dagster import metadata
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import SPLITS, TEACHER, Tables
 
 
@@ -14,6 +15,7 @@ from afmrl_dagster.tables import SPLITS, TEACHER, Tables
     kinds={"python", "parquet"},
     description="Key attributes of the training listings, by the profile's teacher.",
 )
+@step
 def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Ask the teacher for every training listing."""
     from afmrl_models.attributes.teachers import open_teacher

@@ -4,6 +4,7 @@ import dagster as dg
 
 from afmrl_dagster import metadata
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import EVALUATION_SET, LISTINGS, SPLITS, Tables
 
 RAW_CATALOG = ("catalog", "raw_catalog")
@@ -15,6 +16,7 @@ RAW_CATALOG = ("catalog", "raw_catalog")
     kinds={"python", "table"},
     description="The catalog as handed over: a table with photos, or the generated default.",
 )
+@step
 def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Open (or render) the source and say how much is in it."""
     from afmrl_models.catalog.sources import open_source
@@ -41,6 +43,7 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     kinds={"python", "parquet"},
     description="Validated listings with their photos; refused rows are quarantined with a reason.",
 )
+@step
 def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Validate every row; decode the photos that the last run has not decoded."""
     from time import perf_counter
@@ -92,6 +95,7 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     kinds={"python", "parquet"},
     description="Train, validation and test by product; queries and gallery within the held-out splits.",
 )
+@step
 def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Deal products, never listings, to the splits; or read from a benchmark's files which are held out."""
     from afmrl_models.catalog.evaluation_set import demand_photo_size
@@ -131,6 +135,7 @@ def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
     description="The test split of the first night, frozen: what promotion judges on, night after night. "
     "`afmrl freeze-evaluation` renews it.",
 )
+@step
 def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Freeze the test split where nothing is frozen yet; else keep what is."""
     from afmrl_models.catalog.evaluation_set import freeze_evaluation_set

@@ -9,6 +9,7 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import SPLITS, Tables
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def training_texts(tables: Tables, seen: "LearnedFrom") -> Iterator[str]:
     kinds={"pytorch", "huggingface", "mlflow"},
     description="Where every embedder starts: pretrained, or a small Qwen2-VL warmed up with plain InfoNCE.",
 )
+@step
 def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Resolve the backbone; warm it up when its weights are random."""
     from afmrl_models.backbones.resolve import resolve
@@ -105,6 +107,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     kinds={"pytorch", "huggingface"},
     description="Where the attribute generator starts: pretrained, or a small random-weight Qwen2.5-VL.",
 )
+@step
 def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Resolve the backbone."""
     import shutil

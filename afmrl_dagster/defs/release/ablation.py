@@ -9,6 +9,7 @@ from afmrl_dagster import metadata
 from afmrl_dagster.defs.rounds.evaluations import LEFT_OUT, Row, metrics_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import git_revision, model_run
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
         description="One row a step of the method and what each rung adds, on the same queries, with 95 % "
         "intervals.",
     )
+    @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.retrieval.ablation import judge_rows
         from afmrl_models.retrieval.ablation_plot import ablation_plot

@@ -10,6 +10,7 @@ from afmrl_dagster.defs.rounds.evaluations import metrics_key
 from afmrl_dagster.defs.rounds.generators import embedder_key, generator_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, recall_version
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 CHAMPION = ("release", "champion")
@@ -32,6 +33,7 @@ def champion(rounds: int) -> dg.AssetsDefinition:
         description="Aliases `challenger` and `champion` of the registered embedder and generator; "
         "of several training seeds, the first one's are judged.",
     )
+    @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.registry.promotion import judge_challenger
         from afmrl_models.retrieval.evaluation import Evaluation

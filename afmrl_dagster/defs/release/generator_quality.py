@@ -13,6 +13,7 @@ from afmrl_dagster.defs.rounds.generators import generator_key
 from afmrl_dagster.defs.rounds.product_attributes import attributes_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def generator_quality(rounds: int, rows: dict[str, list[Row]]) -> dg.AssetsDefin
         description="The generators by themselves: accuracy, precision and recall on unseen products, by "
         "round, and what RAR learned to say and to leave out.",
     )
+    @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         profile = pipeline.profile()
         with (

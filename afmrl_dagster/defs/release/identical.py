@@ -5,6 +5,7 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.defs.release.champion import CHAMPION
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import LISTINGS, Tables
 
 PRODUCT_INDEX = ("release", "product_index")
@@ -19,6 +20,7 @@ IDENTICAL_PRODUCTS = ("release", "identical_products")
     kinds={"pytorch", "faiss"},
     description="The champion's vectors of all listings, in a faiss index that knows its model version.",
 )
+@step
 def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Embed photo and title of every listing that this champion has not embedded yet."""
     from time import perf_counter
@@ -86,6 +88,7 @@ def vectors_are_sound(pipeline: Pipeline) -> dg.AssetCheckResult:
     kinds={"parquet"},
     description="Groups of listings that are the same product, at the precision that the profile asks for.",
 )
+@step
 def identical_products(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Set the threshold on the validation split, then group all listings."""
     from afmrl_models.catalog.photo_grid import photo_grid

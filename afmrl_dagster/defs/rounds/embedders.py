@@ -10,6 +10,7 @@ from afmrl_dagster.defs.rounds.generators import embedder_key
 from afmrl_dagster.defs.rounds.product_attributes import attributes_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, remember_version
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 
@@ -26,6 +27,7 @@ def embedder(
         kinds={"pytorch", "huggingface", "mlflow"},
         description=description,
     )
+    @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.embedding.training import train_embedder
         from afmrl_models.registry.models import log_embedder

@@ -10,6 +10,7 @@ from afmrl_dagster import metadata
 from afmrl_dagster.defs.rounds.generators import embedder_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, recall_version
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
         + ", ".join(r.name for r in rows)
         + ".",
     )
+    @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         import pandas as pd
 

@@ -9,6 +9,7 @@ from afmrl_dagster import metadata
 from afmrl_dagster.defs.models.assets import BASE_GENERATOR
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import model_run, remember_version
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import TEACHER, Tables
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def register(
     kinds={"pytorch", "trl", "mlflow"},
     description="The attribute generator distilled from the teacher (SFT).",
 )
+@step
 def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Teach the generator to write what the teacher wrote for the training listings."""
     from afmrl_models.attributes.sft import train_generator
@@ -108,6 +110,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
         kinds={"pytorch", "trl", "mlflow"},
         description=f"The attribute generator refined by RAR (GRPO) against {previous}/embedder.",
     )
+    @step
     def attribute_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.refinement.curves import reward_curves
         from afmrl_models.refinement.rar import refine_generator

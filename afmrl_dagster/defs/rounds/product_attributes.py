@@ -7,6 +7,7 @@ from afmrl_dagster.attribute_tables import ATTRIBUTES, AttributeTables
 from afmrl_dagster.defs.rounds.generators import generator_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import recall_version
+from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 
@@ -34,6 +35,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         if round_number == 0
         else "Attributes by the refined generator: all queries, and the training listings that CIT rewrites.",
     )
+    @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from time import perf_counter
 
