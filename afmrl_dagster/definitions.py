@@ -17,6 +17,7 @@ from afmrl_dagster.defs.release.champion import champion
 from afmrl_dagster.defs.release.generator_quality import generator_quality
 from afmrl_dagster.defs.rounds.unroll import unroll
 from afmrl_dagster.freshness import FRESH, freshness_policy
+from afmrl_dagster.makes import makes
 from afmrl_dagster.project import afmrl_home, config_path
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.seeds import is_seeded, partitions
@@ -64,10 +65,12 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
 
 
 def _of_profile(profile: Profile, spec: dg.AssetSpec) -> dg.AssetSpec:
-    """The asset with its settings as code version and, where it is trained, a partition a seed."""
+    """The asset with its owners, its settings as code version and, where trained, a partition a seed."""
     seeded = is_seeded(profile, spec.key.path)
     return spec.replace_attributes(
         code_version=settings_digest(profile, spec.key.path),
+        owners=profile.owners,
+        tags={**spec.tags, "afmrl/profile": profile.name, "afmrl/makes": makes(spec.key.path)},
         partitions_def=partitions(profile) if seeded else None,
         freshness_policy=freshness_policy(profile) if tuple(spec.key.path) in FRESH else None,
     )

@@ -51,7 +51,7 @@ def photo_table(frame: "pd.DataFrame", photo: str) -> dg.MetadataValue:
 
 
 def beside_photos(frame: "pd.DataFrame", images: "ImageStore", rows: int = 10) -> dg.MetadataValue:
-    """The first rows of a table with a column `listing_id`, each with the listing's photo where it has one."""
+    """The first rows of a table with a column `listing_id`, each beside its photo."""
     few = frame.head(rows)
     if "listing_id" not in frame:
         return table(few)
@@ -63,7 +63,10 @@ def beside_photos(frame: "pd.DataFrame", images: "ImageStore", rows: int = 10) -
 
 
 def _head(frame: "pd.DataFrame") -> list[str]:
-    return ["| " + " | ".join(_cell(name) for name in frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
+    return [
+        "| " + " | ".join(_cell(name) for name in frame.columns) + " |",
+        "|" + " --- |" * len(frame.columns),
+    ]
 
 
 def _cell(value: object) -> str:
@@ -147,7 +150,7 @@ def changes(found: "Changes", seconds: float) -> dict[str, int | float]:
 
 
 def stored_table(path: Path, place: Path | None = None) -> dict[str, object]:
-    """A Parquet table's number of rows and columns, as the file says, and where it lies (or will: `place`)."""
+    """A Parquet table's rows and columns, as the file says, and where it lies (or is to lie: `place`)."""
     import pyarrow.parquet as pq
 
     stored = pq.read_metadata(path)

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 
@@ -16,6 +16,8 @@ from afmrl_dagster.tables import Tables
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlflow.data.dataset import Dataset
+
     from afmrl_models.registry.models import ModelVersion
     from afmrl_models.registry.tracking import RunHandle
 
@@ -24,23 +26,40 @@ if TYPE_CHECKING:
 def model_run(
     context: dg.AssetExecutionContext, pipeline: Pipeline, name: str, **tags: object
 ) -> Iterator["RunHandle"]:
-    """An MLflow run tagged with the Dagster run, git revision, profile, round, seed and catalog digest."""
-    tables = Tables(pipeline)
-    digest = tables.catalog_digest()
-    with pipeline.tracking().run(
-        name,
-        tags={
-            "dagster.run_id": context.run_id,
-            "dagster.asset": name,
-            "git.revision": git_revision(),
-            "profile": pipeline.profile().name,
-            "round": name.split("/")[0],
-            "seed": pipeline.run_seed,
-            "catalog.digest": digest,
-            **tags,
-        },
-    ) as run:
+    """An MLflow run whose name says round, kind and seed, such as `round_1/embedder · seed 0`.
+
+    Its tags, which a version registered in it gets, too: the Dagster run and asset, git revision, profile and
+    its digest, round, kind, seed and catalog digest, and `tags`.
+    """
+    profile, (first, _, last) = pipeline.profile(), name.partition("/")
+    about = {
+        "dagster.run_id": context.run_id,
+        "dagster.asset": context.asset_key.to_user_string(),
+        "git.revision": git_revision(),
+        "profile": profile.name,
+        "profile.digest": profile.digest(),
+        "round": first,
+        "kind": last,
+        "seed": pipeline.run_seed,
+        "catalog.digest": Tables(pipeline).catalog_digest(),
+        **tags,
+    }
+    of_round = [] if about["round"] == first else [str(about["round"])]
+    of_seed = [] if pipeline.run_seed is None else [f"seed {pipeline.run_seed}"]
+    with pipeline.tracking().run(" · ".join([name, *of_round, *of_seed]), tags=about) as run:
         yield run
+
+
+def log_catalog(
+    run: "RunHandle", tables: Tables, *splits: str, context: Literal["training", "evaluation"]
+) -> "Dataset":
+    """Record the splits a run used, under the catalog's digest; for `run.log_metrics(dataset=)`."""
+    return run.log_dataset(
+        tables.of(*splits),
+        name=f"{tables.pipeline.profile().name}-{'-'.join(splits)}",
+        digest=tables.catalog_digest(),
+        context=context,
+    )
 
 
 def git_revision() -> str:

@@ -13,13 +13,39 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One verdict: what was demanded, what was seen, and up to ten ids or rows that break it."""
+    """One verdict: what was demanded, what was seen, and up to ten ids or rows that break it.
+
+    allowed: of the observed counts that decide, what they may be (such as `0`, `at least 1`) and whether they
+    are.
+    """
 
     name: str
-    passed: bool
     description: str
-    observed: dict[str, int] = field(default_factory=dict)
+    observed: dict[str, int]
+    allowed: dict[str, tuple[str, bool]]
     examples: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Every count is what it may be."""
+        return all(met for _, met in self.allowed.values())
+
+    def counts(self) -> pd.DataFrame:
+        """A row a count: counted, found, allowed, passed (blank where it decides nothing)."""
+        rows = [
+            (name, value, *(("", "") if limit is None else (limit[0], "yes" if limit[1] else "NO")))
+            for name, value in self.observed.items()
+            for limit in [self.allowed.get(name)]
+        ]
+        return pd.DataFrame(rows, columns=["counted", "found", "allowed", "passed"])
+
+
+def _none(count: int) -> tuple[str, bool]:
+    return "0", count == 0
+
+
+def _some(count: int) -> tuple[str, bool]:
+    return "at least 1", count > 0
 
 
 def check_unique_ids(listings: pd.DataFrame) -> CheckResult:
@@ -28,9 +54,9 @@ def check_unique_ids(listings: pd.DataFrame) -> CheckResult:
     bad = ids[ids.duplicated() | ids.isna() | (ids == "")]
     return CheckResult(
         "unique_listing_ids",
-        len(ids) > 0 and bad.empty,
         "At least one listing; no listing id is missing or comes twice.",
         {"listings": len(ids), "missing_or_repeated": len(bad)},
+        {"listings": _some(len(ids)), "missing_or_repeated": _none(len(bad))},
         [str(i) for i in bad.head(_EXAMPLES)],
     )
 
@@ -42,11 +68,21 @@ def check_rows_accounted(
     repeated = quarantine["row"][quarantine["row"].duplicated()]
     unknown = quarantine["row"][~quarantine["reason"].isin([reason.value for reason in Reason])]
     bad = pd.concat([repeated, unknown])
+    accounted = len(listings) + len(quarantine)
     return CheckResult(
         "rows_accounted",
-        rows_in_source == len(listings) + len(quarantine) and bad.empty,
         "Every row that was read is either kept or quarantined, with one reason of the closed set.",
-        {"rows_read": rows_in_source, "kept": len(listings), "quarantined": len(quarantine)},
+        {
+            "rows_read": rows_in_source,
+            "kept": len(listings),
+            "quarantined": len(quarantine),
+            "kept_and_quarantined": accounted,
+            "without_one_known_reason": len(bad),
+        },
+        {
+            "kept_and_quarantined": (f"{rows_in_source}, the rows read", rows_in_source == accounted),
+            "without_one_known_reason": _none(len(bad)),
+        },
         [f"row {row}" for row in bad.head(_EXAMPLES)],
     )
 
@@ -57,13 +93,13 @@ def check_images_complete(listings: pd.DataFrame, images: ImageStore) -> CheckRe
     bad = sorted(wanted ^ stored)
     return CheckResult(
         "images_complete",
-        not bad,
         "Every listing has its photo in the image store, and the store holds no other.",
         {
             "listings": len(wanted),
             "without_photo": len(wanted - stored),
             "unknown_photo": len(stored - wanted),
         },
+        {"without_photo": _none(len(wanted - stored)), "unknown_photo": _none(len(stored - wanted))},
         bad[:_EXAMPLES],
     )
 
@@ -83,11 +119,11 @@ def check_products_in_one_split(
     bad = count[count > 1]
     return CheckResult(
         "products_in_one_split",
-        bad.empty,
         "No product is both trained on and held out."
         if by_files
         else "No product is in two of train, validation and test.",
         {"products": len(count), "in_two_splits": len(bad)},
+        {"in_two_splits": _none(len(bad))},
         [str(product) for product in bad.index[:_EXAMPLES]],
     )
 
@@ -108,9 +144,13 @@ def check_splits_cover_listings(
     counts = {split: int((splits["split"] == split).sum()) for split in (TRAIN, VALIDATION, TEST)}
     return CheckResult(
         "splits_cover_listings",
-        not bad and all(counts.values()) and sum(counts.values()) == len(splits),
         "Every listing is in exactly one of train, validation and test, and none of them is empty.",
-        counts | {"missing_unknown_or_repeated": len(bad)},
+        counts | {"of_no_split": len(splits) - sum(counts.values()), "missing_unknown_or_repeated": len(bad)},
+        {split: _some(count) for split, count in counts.items()}
+        | {
+            "of_no_split": _none(len(splits) - sum(counts.values())),
+            "missing_unknown_or_repeated": _none(len(bad)),
+        },
         bad[:_EXAMPLES],
     )
 
@@ -155,13 +195,14 @@ def check_queries_answerable(
     bad = pd.concat([wrong_role["listing_id"], refused["listing_id"]])
     return CheckResult(
         "queries_answerable",
-        bad.empty,
         "Held-out listings are query or gallery; each query of a known product has it in the gallery.",
         {
             "queries": len(queries),
             "gallery": len(gallery),
             "without_answer": len(alone),
+            "refused": len(refused),
             "wrong_role": len(wrong_role),
         },
+        {"refused": _none(len(refused)), "wrong_role": _none(len(wrong_role))},
         [str(i) for i in bad.head(_EXAMPLES)],
     )

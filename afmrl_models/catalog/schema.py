@@ -17,7 +17,10 @@ def column(name: str, kind: pa.DataType, says: str, *, nullable: bool = True) ->
 
 _LISTING_ID = column("listing_id", pa.string(), "unique id of the listing", nullable=False)
 _CONTENT_HASH = column(
-    "content_hash", pa.string(), "sha256 of the row and its photo: another content has another", nullable=False
+    "content_hash",
+    pa.string(),
+    "sha256 of the row and its photo: another content has another",
+    nullable=False,
 )
 LISTINGS = pa.schema(
     [
@@ -30,7 +33,9 @@ LISTINGS = pa.schema(
         column("image_path", pa.string(), "the photo, under the catalog's root", nullable=False),
         column("attributes", pa.map_(pa.string(), pa.string()), "what the seller states, by key"),
         _CONTENT_HASH,
-        column("labels", pa.list_(pa.string()), "where used, listings that share one are relevant to each other"),
+        column(
+            "labels", pa.list_(pa.string()), "where used, listings that share one are relevant to each other"
+        ),
     ]
 )
 QUARANTINE = pa.schema(
@@ -45,7 +50,9 @@ QUARANTINE_EXAMPLES = pa.schema([*QUARANTINE, column("photo", pa.binary(), "PNG,
 SPLITS = pa.schema(
     [
         _LISTING_ID,
-        column("split", pa.string(), "train, validation or test; a product is in one of them", nullable=False),
+        column(
+            "split", pa.string(), "train, validation or test; a product is in one of them", nullable=False
+        ),
         column("role", pa.string(), "of held-out listings: query or gallery"),
     ]
 )

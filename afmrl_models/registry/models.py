@@ -72,7 +72,8 @@ def log_embedder(
 ) -> ModelVersion:
     """Register a directory that `SentenceTransformer(path)` loads as a new version of `<profile>-embedder`.
 
-    The version is a pyfunc: a frame of image_path, title and attributes (text or null) → float32 (N, D).
+    The version is a pyfunc: a frame of image_path, title and attributes (text or null) → float32 (N, D). It
+    is tagged as its run is, and with `tags`; the run's parameters are its own.
     image_size: edge of the square that photos are fitted into. Raises RegistryError naming the directory.
     """
     signature = ModelSignature(
@@ -210,7 +211,7 @@ def _log(
     metadata: Mapping[str, Any] | None,
     tags: Mapping[str, str] | None,
 ) -> ModelVersion:
-    name = f"{profile}-{role}"
+    name, tags = f"{profile}-{role}", {**run.tags, **(tags or {})}
     active = mlflow.active_run()
     if active is None or active.info.run_id != run.run_id:
         raise RegistryError(f"{name}: a version is registered while its run is open")
@@ -229,12 +230,12 @@ def _log(
                     pip_requirements=[_requirement(package_name) for package_name in _REQUIREMENTS],
                     registered_model_name=name,
                     metadata={"profile": profile, **settings, **(metadata or {})},
-                    tags=dict(tags or {}),
+                    tags=tags,
                 )
         except MlflowException as error:
             raise RegistryError(f"{directory}: cannot be registered as {name}: {error}") from error
     number = int(logged.registered_model_version)
-    for key, value in (tags or {}).items():
+    for key, value in tags.items():
         run.tracking.client.set_model_version_tag(name, str(number), key, value)
     return ModelVersion(name, number, logged.model_id, f"models:/{name}/{number}")
 

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class RunHandle:
     tracking: "Tracking"
     run_id: str
     experiment_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, base_ui_url: str) -> str:
         """The run's page in an MLflow UI served at `base_ui_url`."""
@@ -112,6 +113,10 @@ class RunHandle:
     def log_image(self, image: Image.Image, artifact_file: str) -> None:
         """Log a picture under a name such as `contact_sheet.png`."""
         self.tracking.client.log_image(self.run_id, image, artifact_file)
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Log a text, such as a page, under a name such as `samples.html`."""
+        self.tracking.client.log_text(self.run_id, text, artifact_file)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file, or a directory with everything in it."""
@@ -182,7 +187,7 @@ class Tracking:
         experiment_id = self.experiment_id()
         as_text = {key: str(value) for key, value in tags.items() if value is not None}
         with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=as_text) as run:
-            yield RunHandle(self, run.info.run_id, experiment_id)
+            yield RunHandle(self, run.info.run_id, experiment_id, as_text)
 
     @property
     def shown_uri(self) -> str:

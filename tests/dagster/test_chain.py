@@ -217,7 +217,9 @@ def test_the_champion_is_loaded_back_and_returns_the_same_vectors(chain: Chain) 
 def test_every_model_and_evaluation_is_an_mlflow_run_with_the_same_metrics(chain: Chain) -> None:
     client = chain.pipeline.tracking().client
     experiment = client.get_experiment_by_name("tiny")
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    runs = {
+        run.info.run_name.partition(" · ")[0]: run for run in client.search_runs([experiment.experiment_id])
+    }
     rows = [runs[f"evaluation/{row}"] for row in ("baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit")]
     assert len({frozenset(run.data.metrics) for run in rows}) == 1
     assert "fine_grained/recall_at_1" in rows[0].data.metrics

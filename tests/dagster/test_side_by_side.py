@@ -158,7 +158,7 @@ def test_mlflow_tells_the_seeds_apart_and_the_first_is_the_challenger(undisturbe
     home = undisturbed[0] / "home"
     tracking = Tracking(None, home, "pair")
     runs = tracking.client.search_runs([tracking.experiment_id()])
-    rows = [run for run in runs if run.info.run_name == "evaluation/afmrl_cit"]
+    rows = [run for run in runs if run.data.tags.get("row") == "afmrl_cit"]
     assert sorted(run.data.tags["seed"] for run in rows) == ["0", "1"]
     challenger = get_alias(tracking, "pair-embedder", "challenger")
     noted = json.loads((home / "pair" / "seed_0" / "round_1" / "embedder" / "registered.json").read_text())

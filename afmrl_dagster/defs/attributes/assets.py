@@ -13,7 +13,9 @@ from afmrl_dagster.tables import SPLITS, TEACHER, Tables
     deps=[list(SPLITS)],
     group_name="attributes",
     kinds={"python", "parquet"},
-    description="Key attributes of the training listings, by the profile's teacher.",
+    description="What the teacher says of each training listing: its key attributes, as one line of "
+    "`key: value` pairs. The teacher is what sellers state, a large model on this machine, or one behind an "
+    "endpoint; the generator is distilled from these texts.",
 )
 @step
 def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -33,14 +35,13 @@ def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
         write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
         seen.save(out)
     shown = frame.merge(train[["listing_id", "title"]], on="listing_id")[
-        ["title", "attributes_text", "valid"]
+        ["listing_id", "title", "attributes_text", "valid"]
     ]
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": len(frame),
-            "dagster/column_schema": metadata.column_schema(PRODUCT_ATTRIBUTES),
+            **metadata.stored_table(pipeline.directory(TEACHER) / "attributes.parquet"),
             "valid_share": float(frame["valid"].mean()),
             "keys": tables.attribute_keys,
-            "examples": metadata.table(shown, 12),
+            "examples": metadata.beside_photos(shown, tables.images, 12),
         }
     )

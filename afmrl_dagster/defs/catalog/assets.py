@@ -8,17 +8,23 @@ from afmrl_dagster.step import step
 from afmrl_dagster.tables import EVALUATION_SET, LISTINGS, SPLITS, Tables
 
 RAW_CATALOG = ("catalog", "raw_catalog")
+_FIRST_ROWS = 5
 
 
 @dg.asset(
     key=list(RAW_CATALOG),
     group_name="catalog",
     kinds={"python", "table"},
-    description="The catalog as handed over: a table with photos, or the generated default.",
+    description="The catalog as it was handed over: a table with photos, a published benchmark, or the "
+    "rendered default. Nothing is judged yet; the `digest` changes when the table or a photo does.",
 )
 @step
 def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Open (or render) the source and say how much is in it."""
+    from itertools import islice
+
+    import pandas as pd
+
     from afmrl_models.catalog.sources import open_source
 
     config, out = pipeline.profile().catalog, pipeline.directory(RAW_CATALOG)
@@ -26,10 +32,18 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     digest = source.digest()
     out.mkdir(parents=True, exist_ok=True)
     pipeline.sign(out)
+    first = [{"row": raw.row, **raw.values} for raw in islice(source.rows(), _FIRST_ROWS)]
+    mapped = source.columns.model_dump()
+    taken_for = {column: key for key, column in mapped.items() if isinstance(column, str)}
+    taken_for |= {column: f"attribute {column}" for column in mapped["attributes"]}
+    stated = list(dict.fromkeys(name for row in first for name in row if name != "row"))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
         metadata={
             "dagster/row_count": source.count_rows(),
+            "dagster/column_schema": metadata.stated_columns(stated, taken_for),
+            "first_rows": metadata.table(pd.DataFrame(first).fillna("")),
+            "file": dg.MetadataValue.path(source.table),
             "source": dg.MetadataValue.json(config.source.model_dump(mode="json")),
             "digest": digest,
         },
@@ -41,7 +55,9 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     deps=[list(RAW_CATALOG)],
     group_name="catalog",
     kinds={"python", "parquet"},
-    description="Validated listings with their photos; refused rows are quarantined with a reason.",
+    description="The listings that everything else works on: every row of the catalog with an id, a title "
+    "and a photo. Rows that are refused lie in a quarantine beside them, each with its reason. A night "
+    "decodes only the photos that are new.",
 )
 @step
 def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -52,7 +68,6 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
 
     from afmrl_models.catalog.ingest import ingest
     from afmrl_models.catalog.photo_grid import photo_grid
-    from afmrl_models.catalog.schema import LISTINGS as SCHEMA
     from afmrl_models.catalog.schema import read_table
 
     started = perf_counter()
@@ -70,8 +85,7 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     return dg.MaterializeResult(
         data_version=dg.DataVersion(tables.catalog_digest()),
         metadata={
-            "dagster/row_count": result.kept,
-            "dagster/column_schema": metadata.column_schema(SCHEMA),
+            **metadata.stored_table(folder / "listings.parquet"),
             **metadata.changes(result.changes, perf_counter() - started),
             "photos_decoded": result.decoded,
             "photos_copied": result.kept - result.decoded,
@@ -93,16 +107,19 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
     deps=[list(LISTINGS)],
     group_name="catalog",
     kinds={"python", "parquet"},
-    description="Train, validation and test by product; queries and gallery within the held-out splits.",
+    description="Which listings are trained on, and which are kept for judging. Whole products are dealt, so "
+    "no product of the test split is ever seen in training; the held-out ones are **queries** (searched "
+    "with) or **gallery** (searched).",
 )
 @step
 def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Deal products, never listings, to the splits; or read from a benchmark's files which are held out."""
     from afmrl_models.catalog.evaluation_set import demand_photo_size
+    from afmrl_models.catalog.photo_grid import photo_grid
     from afmrl_models.catalog.published import open_published
     from afmrl_models.catalog.schema import SPLITS as SCHEMA
     from afmrl_models.catalog.schema import write_table
-    from afmrl_models.catalog.splits import split_by_files, split_products
+    from afmrl_models.catalog.splits import TEST, split_by_files, split_products
     from afmrl_models.config import PublishedSource
 
     profile, tables = pipeline.profile(), Tables(pipeline)
@@ -118,11 +135,15 @@ def splits(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Material
     with pipeline.replacing(SPLITS) as out:
         write_table(frame, SCHEMA, out / "splits.parquet")
     counts = frame.fillna({"role": "all"}).groupby(["split", "role"]).size().rename("listings").reset_index()
+    held_out = listings.merge(frame[frame["split"] == TEST], on="listing_id").sort_values("product_id")
+    held_out["title"] = held_out["role"] + ": " + held_out["title"]
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": len(frame),
-            "dagster/column_schema": metadata.column_schema(SCHEMA),
+            **metadata.stored_table(pipeline.directory(SPLITS) / "splits.parquet"),
             "counts": metadata.table(counts),
+            "test_products": metadata.picture(
+                photo_grid(held_out.head(16), tables.images), "queries and gallery of some test products"
+            ),
         }
     )
 

@@ -1,15 +1,18 @@
 """Blocking checks on listings and splits."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from afmrl_dagster import metadata
 from afmrl_dagster.defs.catalog.assets import RAW_CATALOG
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.tables import LISTINGS, SPLITS, Tables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from afmrl_models.catalog.checks import CheckResult
 
 LISTING_CHECKS = {
@@ -28,14 +31,28 @@ def _specs(key: Sequence[str], checks: dict[str, str]) -> list[dg.AssetCheckSpec
     return [dg.AssetCheckSpec(n, asset=list(key), blocking=True, description=d) for n, d in checks.items()]
 
 
-def _report(key: Sequence[str], verdicts: Sequence["CheckResult"]) -> Iterator[dg.AssetCheckResult]:
+def _report(
+    key: Sequence[str], verdicts: Sequence["CheckResult"], tables: Tables
+) -> Iterator[dg.AssetCheckResult]:
     for verdict in verdicts:
+        shown: dict[str, Any] = {"counts": metadata.table(verdict.counts())}
+        if verdict.examples:
+            shown["broken_by"] = metadata.table(_rows(verdict.examples, tables, with_splits=key == SPLITS))
         yield dg.AssetCheckResult(
-            passed=verdict.passed,
-            asset_key=list(key),
-            check_name=verdict.name,
-            metadata={**verdict.observed, "examples": verdict.examples},
+            passed=verdict.passed, asset_key=list(key), check_name=verdict.name, metadata=shown
         )
+
+
+def _rows(broken: Sequence[str], tables: Tables, with_splits: bool) -> "pd.DataFrame":
+    """What breaks a demand, with its listings where it is the id of a listing or of a product."""
+    import pandas as pd
+
+    listings = tables.listings[["listing_id", "product_id", "title"]]
+    found = listings[listings["listing_id"].isin(broken) | listings["product_id"].isin(broken)]
+    if with_splits:
+        found = found.merge(tables.splits, on="listing_id", how="left")
+    missing = set(broken) - set(found["listing_id"]) - set(found["product_id"])
+    return pd.concat([found, pd.DataFrame({"listing_id": sorted(missing)}, dtype=object)]).fillna("")
 
 
 @dg.multi_asset_check(name="listing_checks", specs=_specs(LISTINGS, LISTING_CHECKS))
@@ -56,6 +73,7 @@ def listing_checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
             check_unique_ids(kept),
             check_images_complete(kept, tables.images),
         ],
+        tables,
     )
 
 
@@ -71,4 +89,5 @@ def split_checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
     tables = Tables(pipeline)
     judges = (check_products_in_one_split, check_splits_cover_listings, check_queries_answerable)
     by_files = pipeline.profile().splits.kind == "files"
-    yield from _report(SPLITS, [judge(tables.listings, tables.splits, by_files=by_files) for judge in judges])
+    verdicts = [judge(tables.listings, tables.splits, by_files=by_files) for judge in judges]
+    yield from _report(SPLITS, verdicts, tables)

@@ -8,7 +8,7 @@ import dagster as dg
 
 from afmrl_dagster import metadata
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.runs import model_run
+from afmrl_dagster.runs import log_catalog, model_run
 from afmrl_dagster.step import step
 from afmrl_dagster.tables import SPLITS, Tables
 
@@ -44,7 +44,8 @@ def training_texts(tables: Tables, seen: "LearnedFrom") -> Iterator[str]:
     deps=[list(SPLITS)],
     group_name="models",
     kinds={"pytorch", "huggingface", "mlflow"},
-    description="Where every embedder starts: pretrained, or a small Qwen2-VL warmed up with plain InfoNCE.",
+    description="Where every embedder starts: a pretrained Qwen2-VL, or a small one with random weights that "
+    "is warmed up here with plain InfoNCE. Baseline and rounds all continue from these very weights.",
 )
 @step
 def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -67,7 +68,16 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             out=pipeline.scratch(BASE_EMBEDDER) / "backbone",
             seed=pipeline.seed,
         )
-        run.log_params({"embedder": profile.embedder.model_dump(mode="json")})
+        run.log_params(
+            {
+                "embedder": profile.embedder.model_dump(mode="json"),
+                "training": profile.training.model_dump(),
+                "catalog.image_size": profile.catalog.image_size,
+                "seed": pipeline.seed,
+            }
+        )
+        log_catalog(run, tables, "train", context="training")
+        curves = {}
         warm_up = profile.training.warmup_steps if profile.embedder.pretrained is None else 0
         if warm_up:
             result = train_embedder(
@@ -84,7 +94,8 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
                 backbone=profile.embedder,
                 report=run.log_metrics,
             )
-            run.log_metrics(result.metrics)
+            run.log_metrics({f"result/{name}": value for name, value in result.metrics.items()})
+            curves["loss_curve"] = metadata.training_curves(result.history, "loss")
         else:
             new_embedder(backbone, profile.embedder, device="cpu").save_pretrained(
                 str(out), create_model_card=False
@@ -94,6 +105,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         metadata={
             "pretrained": profile.embedder.pretrained or "none: random weights",
             "warm_up_steps": warm_up,
+            **curves,
             "path": dg.MetadataValue.path(str(pipeline.directory(BASE_EMBEDDER))),
             "mlflow_run": metadata.mlflow_link(run),
         }
@@ -105,7 +117,8 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     deps=[list(SPLITS)],
     group_name="models",
     kinds={"pytorch", "huggingface"},
-    description="Where the attribute generator starts: pretrained, or a small random-weight Qwen2.5-VL.",
+    description="Where the attribute generator starts: a pretrained Qwen2.5-VL, or a small one with random "
+    "weights built here, whose tokenizer has seen the training split alone.",
 )
 @step
 def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:

@@ -83,7 +83,12 @@ def generator_quality(rounds: int, rows: dict[str, list[Row]]) -> dg.AssetsDefin
             for path in sorted(out.glob("*.html")) + sorted(out.glob("*.png")) + sorted(out.glob("*.md")):
                 run.log_artifact(path)
         return dg.MaterializeResult(
-            metadata={**shown, "keys_left_out": left_out, "mlflow_run": metadata.mlflow_link(run)}
+            metadata={
+                **metadata.stored_table(pipeline.directory(GENERATOR_QUALITY) / "values.parquet"),
+                **shown,
+                "keys_left_out": left_out,
+                "mlflow_run": metadata.mlflow_link(run),
+            }
         )
 
     return asset

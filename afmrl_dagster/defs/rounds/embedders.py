@@ -9,7 +9,7 @@ from afmrl_dagster.defs.models.assets import BASE_EMBEDDER
 from afmrl_dagster.defs.rounds.generators import embedder_key
 from afmrl_dagster.defs.rounds.product_attributes import attributes_key
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.runs import model_run, remember_version
+from afmrl_dagster.runs import log_catalog, model_run, remember_version
 from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
@@ -35,10 +35,17 @@ def embedder(
         profile, tables = pipeline.profile(), Tables(pipeline)
         train = tables.of("train")
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key), loss=loss) as run:
-            run.log_params({"loss": loss, "training": profile.training.model_dump(), "seed": pipeline.seed})
-            run.log_dataset(
-                train, name=f"{profile.name}-train", digest=tables.catalog_digest(), context="training"
+            run.log_params(
+                {
+                    "loss": loss,
+                    "attributes_of": f"round_{round_number}",
+                    "training": profile.training.model_dump(),
+                    "embedder": profile.embedder.model_dump(mode="json"),
+                    "catalog.image_size": profile.catalog.image_size,
+                    "seed": pipeline.seed,
+                }
             )
+            dataset = log_catalog(run, tables, "train", context="training")
             result = train_embedder(
                 pipeline.directory(BASE_EMBEDDER),
                 train,
@@ -53,22 +60,21 @@ def embedder(
                 backbone=profile.embedder,
                 report=run.log_metrics,
             )
-            run.log_metrics(result.metrics)
-            version = log_embedder(
-                run,
-                out,
-                profile.name,
-                image_size=profile.catalog.image_size,
-                tags={"round": group, "loss": loss, "seed": str(pipeline.seed)},
+            version = log_embedder(run, out, profile.name, image_size=profile.catalog.image_size)
+            run.log_metrics(
+                {f"result/{name}": value for name, value in result.metrics.items()},
+                model_id=version.model_id,
+                dataset=dataset,
             )
             remember_version(out, version)
         return dg.MaterializeResult(
             metadata={
                 "registered": f"{version.name} version {version.version}",
+                "path": dg.MetadataValue.path(pipeline.directory(key)),
                 "loss": loss,
                 "steps": profile.training.steps,
                 "seconds": result.seconds,
-                "loss_curve": metadata.loss_curve(result.history),
+                "loss_curve": metadata.training_curves(result.history, "loss"),
                 "mlflow_run": metadata.mlflow_link(run),
             }
         )

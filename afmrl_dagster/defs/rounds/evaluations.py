@@ -9,7 +9,7 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.defs.rounds.generators import embedder_key
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.runs import model_run, recall_version
+from afmrl_dagster.runs import log_catalog, model_run, recall_version
 from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
@@ -56,9 +56,8 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
         deps=sorted(map(list, deps)),
         group_name=group,
         kinds={"pytorch", "mlflow"},
-        description="Retrieval tasks and downstream measures on unseen products: "
-        + ", ".join(r.name for r in rows)
-        + ".",
+        description="How well products never seen in training are found again: retrieval tasks with 95 % "
+        "intervals, and downstream measures. Rows: " + ", ".join(f"`{r.name}`" for r in rows) + ".",
     )
     @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -66,12 +65,14 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
 
         from afmrl_models.embedding.embedder import load_embedder
         from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
-        from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
+        from afmrl_models.retrieval.evaluation import Evaluation, evaluate_embedder, model_encoder
         from afmrl_models.retrieval.oracle import oracle_attributes
+        from afmrl_models.retrieval.recall_plot import recall_plot
 
         profile, tables = pipeline.profile(), Tables(pipeline)
         test = tables.of("test")
         shown: dict[str, dict[str, float]] = {}
+        evaluations: dict[str, Evaluation] = {}
         links: dict[str, dg.MetadataValue] = {}
         left_out: dict[str, str] = {}
 
@@ -104,7 +105,9 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                     )
                     context.log.warning("row %s is left out: %s", row.name, left_out[row.name])
                     continue
-                with model_run(context, pipeline, f"evaluation/{row.name}", row=row.name) as run:
+                with model_run(
+                    context, pipeline, f"evaluation/{row.name}", round=group, kind="evaluation", row=row.name
+                ) as run:
                     evaluation = evaluate_embedder(
                         None,
                         test,
@@ -122,17 +125,14 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                     run.log_params(
                         {
                             "row": row.name,
+                            "evaluation": profile.evaluation.model_dump(),
+                            "seed": pipeline.seed,
                             "embedder": f"{version.name}/{version.version}",
                             "query_attributes": row.query_attributes or "none",
                             "gallery_attributes": row.gallery_attributes or "none",
                         }
                     )
-                    dataset = run.log_dataset(
-                        test,
-                        name=f"{profile.name}-test",
-                        digest=tables.catalog_digest(),
-                        context="evaluation",
-                    )
+                    dataset = log_catalog(run, tables, "test", context="evaluation")
                     run.log_metrics(evaluation.metrics, model_id=version.model_id, dataset=dataset)
                     if not evaluation.per_query.empty:
                         sheet = contact_sheet(sheet_rows(evaluation, tables.listings), tables.images)
@@ -140,12 +140,20 @@ def retrieval_metrics(group: str, rows: list[Row]) -> dg.AssetsDefinition:
                         links[f"queries_{row.name}"] = metadata.picture(
                             sheet, f"best and worst queries of {row.name}"
                         )
-                shown[row.name] = evaluation.metrics
+                shown[row.name], evaluations[row.name] = evaluation.metrics, evaluation
                 links[f"mlflow_run_{row.name}"] = metadata.mlflow_link(run)
             (out / LEFT_OUT).write_text(json.dumps(left_out, indent=2), encoding="utf-8")
         frame = pd.DataFrame(shown).rename_axis("metric").reset_index()
         return dg.MaterializeResult(
-            metadata={"metrics": metadata.table(frame, 200), "rows_left_out": left_out, **links}
+            metadata={
+                "recall_by_task": metadata.picture(
+                    recall_plot(evaluations, profile.evaluation.ks), "recall by task, with 95 % intervals"
+                ),
+                "path": dg.MetadataValue.path(pipeline.directory(key)),
+                "metrics": metadata.table(frame, 200),
+                "rows_left_out": left_out,
+                **links,
+            }
         )
 
     return asset

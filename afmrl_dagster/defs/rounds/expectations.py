@@ -1,6 +1,5 @@
 """The steward's expectations of each round's attribute table, each an asset check of its own."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ from afmrl_dagster.tables import Tables
 from afmrl_models.config.expectations import Entry
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from afmrl_models.attributes.judgement import Verdict
     from afmrl_models.catalog.images import ImageStore
 
@@ -82,11 +79,12 @@ def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.As
 def _result(
     verdict: "Verdict", key: Sequence[str], pipeline: Pipeline, images: "ImageStore", in_force: str
 ) -> dg.AssetCheckResult:
-    shown: dict[str, Any] = {**verdict.observed, "table_in_force": in_force}
-    if len(verdict.judged) > 1:
-        shown["judged_by_column"] = metadata.table(verdict.judged)
+    shown: dict[str, Any] = {"table_in_force": in_force}
+    if len(verdict.judged):
+        asked = {name: value for name, value in verdict.observed.items() if name not in verdict.judged}
+        shown["counts"] = metadata.table(verdict.judged.assign(**asked).fillna(""), len(verdict.judged))
     if len(verdict.unexpected):
-        shown["examples"] = metadata.photo_table(_with_photos(verdict.unexpected, images), "photo")
+        shown["examples"] = metadata.beside_photos(verdict.unexpected, images, _PHOTOS)
     if verdict.page is not None:
         root = data_docs_root(Path(pipeline.home), pipeline.profile().name)
         shown["data_docs"] = dg.MetadataValue.url(
@@ -106,19 +104,3 @@ def _result(
 def _docs(pipeline: Pipeline, group: str) -> dg.MetadataValue:
     root = data_docs_root(Path(pipeline.home), pipeline.profile().name)
     return dg.MetadataValue.url(f"{data_docs_ui()}/{pipeline.data_docs(group).relative_to(root).as_posix()}/")
-
-
-def _with_photos(rows: "pd.DataFrame", images: "ImageStore") -> "pd.DataFrame":
-    """The first rows, with the photo of each listing that has one (PNG)."""
-    if "listing_id" not in rows:
-        return rows
-
-    def photo(listing_id: object) -> bytes | None:
-        if listing_id not in images:
-            return None
-        buffer = io.BytesIO()
-        images.get(str(listing_id)).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    few = rows.head(_PHOTOS)
-    return few.assign(photo=few["listing_id"].map(photo))

@@ -8,11 +8,13 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.defs.models.assets import BASE_GENERATOR
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.runs import model_run, remember_version
+from afmrl_dagster.runs import log_catalog, model_run, remember_version
 from afmrl_dagster.step import step
 from afmrl_dagster.tables import TEACHER, Tables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from afmrl_models.registry.models import ModelVersion
     from afmrl_models.registry.tracking import RunHandle
 
@@ -27,9 +29,7 @@ def embedder_key(group: str) -> tuple[str, str]:
     return (group, "embedder")
 
 
-def register(
-    run: "RunHandle", directory: Path, pipeline: Pipeline, tables: Tables, round_number: int
-) -> "ModelVersion":
+def register(run: "RunHandle", directory: Path, pipeline: Pipeline, tables: Tables) -> "ModelVersion":
     """Register a trained generator and note its version beside it."""
     from afmrl_models.registry.models import log_generator
 
@@ -42,10 +42,30 @@ def register(
         keys=tables.attribute_keys,
         generation=profile.attributes.generation,
         dtype=profile.generator.dtype,
-        tags={"round": f"round_{round_number}", "seed": str(pipeline.seed)},
     )
     remember_version(directory, version)
     return version
+
+
+def _shared_params(pipeline: Pipeline, tables: Tables) -> dict[str, object]:
+    """The settings that concern every generator."""
+    profile = pipeline.profile()
+    return {
+        "attributes.keys": tables.attribute_keys,
+        "attributes.generation": profile.attributes.generation.model_dump(),
+        "generator": profile.generator.model_dump(mode="json"),
+        "catalog.image_size": profile.catalog.image_size,
+        "seed": pipeline.seed,
+    }
+
+
+def log_samples(run: "RunHandle", samples: "pd.DataFrame", tables: Tables) -> None:
+    """What RAR sampled: a table in MLflow with a photo a row, and the same as a page that needs no server."""
+    from afmrl_models.refinement.samples_page import samples_page
+
+    photos = samples["listing_id"].map(tables.images.get)
+    run.log_table(samples.assign(photo=photos)[["photo", *samples.columns]], "rar_samples.json")
+    run.log_text(samples_page(samples, tables.images, "Texts that RAR sampled"), "rar_samples.html")
 
 
 @dg.asset(
@@ -53,7 +73,8 @@ def register(
     deps=[list(BASE_GENERATOR), list(TEACHER)],
     group_name="round_0",
     kinds={"pytorch", "trl", "mlflow"},
-    description="The attribute generator distilled from the teacher (SFT).",
+    description="The model that reads photo and title and writes its key attributes, distilled from "
+    "the teacher's texts (SFT). Registered in MLflow as a version of `<profile>-generator`.",
 )
 @step
 def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -65,11 +86,13 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
         run.log_params(
             {
-                "sft": profile.attributes.sft.model_dump(),
-                "teacher": profile.attributes.teacher.kind,
-                "seed": pipeline.seed,
+                "attributes.sft": profile.attributes.sft.model_dump(),
+                "attributes.teacher.kind": profile.attributes.teacher.kind,
+                "attributes.teacher.model": profile.attributes.teacher.model,
+                **_shared_params(pipeline, tables),
             }
         )
+        log_catalog(run, tables, "train", context="training")
         result = train_generator(
             pipeline.directory(BASE_GENERATOR),
             tables.attribute_table("attributes"),
@@ -83,12 +106,14 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             device=pipeline.device(),
             report=run.log_metrics,
         )
-        run.log_metrics(result.metrics)
-        version = register(run, out, pipeline, tables, 0)
+        run.log_metrics({f"result/{name}": value for name, value in result.metrics.items()})
+        version = register(run, out, pipeline, tables)
     return dg.MaterializeResult(
         metadata={
             "registered": f"{version.name} version {version.version}",
+            "path": dg.MetadataValue.path(pipeline.directory(key)),
             "seconds": result.seconds,
+            "curves": metadata.training_curves(result.history, "loss", "token_accuracy"),
             **{name: float(value) for name, value in result.metrics.items()},
             "mlflow_run": metadata.mlflow_link(run),
         }
@@ -108,7 +133,10 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
         ],
         group_name=key[0],
         kinds={"pytorch", "trl", "mlflow"},
-        description=f"The attribute generator refined by RAR (GRPO) against {previous}/embedder.",
+        description="The generator refined by retrieval (RAR, by GRPO): it samples texts for a listing, each "
+        f"rewarded with how well `{previous}/embedder` then finds the listing's other offers. Shows the "
+        "reward, the share of groups without signal and the length of the texts over the steps, and sampled "
+        "texts with photo, reward and advantage.",
     )
     @step
     def attribute_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -117,7 +145,10 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
 
         profile, tables = pipeline.profile(), Tables(pipeline)
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
-            run.log_params({"rar": profile.refinement.model_dump(), "seed": pipeline.seed})
+            run.log_params(
+                {"refinement": profile.refinement.model_dump(), **_shared_params(pipeline, tables)}
+            )
+            log_catalog(run, tables, "train", context="training")
             result = refine_generator(
                 pipeline.directory(generator_key(round_number - 1)),
                 pipeline.directory(embedder_key(previous)),
@@ -134,19 +165,20 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 else None,
                 report=run.log_metrics,
             )
-            run.log_metrics(result.metrics)
-            shown = result.samples.copy()
-            shown["photo"] = shown["listing_id"].map(tables.images.get)
-            run.log_table(shown, "rar_samples.json")
+            run.log_metrics({f"result/{name}": value for name, value in result.metrics.items()})
+            log_samples(run, result.samples, tables)
             curves = reward_curves(result.history)
             run.log_figure(curves, "reward_curves.png")
-            version = register(run, out, pipeline, tables, round_number)
+            version = register(run, out, pipeline, tables)
         return dg.MaterializeResult(
             metadata={
                 "registered": f"{version.name} version {version.version}",
                 **{name: float(value) for name, value in result.metrics.items()},
                 "curves": metadata.picture(curves, "reward over RAR steps"),
-                "samples": metadata.table(result.samples.drop(columns="prompt").tail(12)),
+                "path": dg.MetadataValue.path(pipeline.directory(key)),
+                "samples": metadata.beside_photos(
+                    result.samples.drop(columns="prompt").tail(12), tables.images, 12
+                ),
                 "mlflow_run": metadata.mlflow_link(run),
             }
         )

@@ -10,6 +10,19 @@ from afmrl_dagster.runs import recall_version
 from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
+_ACCEPTED = (
+    " The table waits as a candidate until its expectations accept it; a refused one leaves the last "
+    "accepted table in force."
+)
+_DISTILLED = (
+    "Attributes of the training listings and of the held-out queries, written by the distilled generator."
+    + _ACCEPTED
+)
+_REFINED = (
+    "Attributes written anew by the refined generator: of all queries, and of the share of the training "
+    "listings that CIT rewrites; the others keep their text." + _ACCEPTED
+)
+
 
 def attributes_key(round_number: int) -> tuple[str, str]:
     """Key of a round's attribute table."""
@@ -31,9 +44,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         deps=deps,
         group_name=key[0],
         kinds={"pytorch", "parquet"},
-        description="Attributes by the distilled generator."
-        if round_number == 0
-        else "Attributes by the refined generator: all queries, and the training listings that CIT rewrites.",
+        description=_DISTILLED if round_number == 0 else _REFINED,
     )
     @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -86,13 +97,12 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
             ["content_hash", "generator_version"],
         )
         shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[
-            ["title", "attributes_text", "valid"]
+            ["listing_id", "title", "attributes_text", "valid"]
         ]
         unseen = agreement(written, held_out, tables.attribute_keys)
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": len(frame),
-                "dagster/column_schema": metadata.column_schema(PRODUCT_ATTRIBUTES),
+                **metadata.stored_table(versions.candidate / ATTRIBUTES, versions.directory / ATTRIBUTES),
                 **metadata.changes(changes, perf_counter() - started),
                 "candidate": dg.MetadataValue.path(versions.candidate),
                 "in_force_until_the_checks_accept_the_candidate": before,
@@ -100,7 +110,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
                 "valid_share": float(written["valid"].mean()),
                 "mean_characters": float(written["attributes_text"].str.len().mean()),
                 "agreement_with_sellers_on_unseen_products": metadata.table(unseen),
-                "examples": metadata.table(shown.tail(12)),
+                "examples": metadata.beside_photos(shown.tail(12), tables.images, 12),
             }
         )
 

@@ -11,6 +11,19 @@ from afmrl_dagster.defs.rounds.generators import distilled_generator, refined_ge
 from afmrl_dagster.defs.rounds.product_attributes import product_attributes
 from afmrl_models.config.profile import EvaluationConfig, Profile
 
+_BASELINE = (
+    "The embedder to beat: VLM2Vec, trained with plain InfoNCE on the very pairs, steps and starting weights "
+    "that AGCL has."
+)
+_AGCL = (
+    "The first embedder of the method (AGCL): InfoNCE in which look-alikes weigh more, by the likeness "
+    "(BM25) of their attributes of round 0."
+)
+_CIT = (
+    "The embedder trained again (CIT): AGCL from the same start, with the attributes of round {}, which the "
+    "refined generator wrote."
+)
+
 
 @dataclass(frozen=True)
 class Rounds:
@@ -60,14 +73,14 @@ def unroll(profile: Profile) -> Rounds:
     assets = [
         distilled_generator,
         product_attributes(0),
-        embedder("baseline", "infonce", 0, "VLM2Vec: plain InfoNCE on the very pairs that AGCL sees."),
-        embedder("round_0", "agcl", 0, "AGCL: InfoNCE weighted by the attributes of round 0."),
+        embedder("baseline", "infonce", 0, _BASELINE),
+        embedder("round_0", "agcl", 0, _AGCL),
     ]
     for number in range(1, rounds + 1):
         assets += [
             refined_generator(number),
             product_attributes(number),
-            embedder(f"round_{number}", "agcl", number, f"CIT: AGCL with the attributes of round {number}."),
+            embedder(f"round_{number}", "agcl", number, _CIT.format(number)),
         ]
     assets += [retrieval_metrics(group, group_rows) for group, group_rows in rows.items()]
     checks = [attribute_expectations(number, profile.expectations) for number in range(rounds + 1)]

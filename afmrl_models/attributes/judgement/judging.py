@@ -126,6 +126,7 @@ def _finding(result: Mapping[str, Any], planned: "Plan") -> _Finding:
             "unexpected": int(found["unexpected_count"]),
             "share": share,
             "required": required,
+            "passed": _yes(met),
         }
         return _Finding(met, share - required, row, columns, rows)
     observed = found.get("observed_value")
@@ -133,10 +134,15 @@ def _finding(result: Mapping[str, Any], planned: "Plan") -> _Finding:
     row |= {"judged": len(planned.frame)}
     row |= {"observed": observed if isinstance(observed, int | float) else str(observed)[:200]}
     row |= {{"min_value": "at_least", "max_value": "at_most"}[name]: limit for name, limit in limits.items()}
+    row["passed"] = _yes(met)
     ease = 0.0
     if isinstance(observed, int | float) and isinstance(limits.get("max_value"), int | float):
         ease = float(limits["max_value"] - observed)
     return _Finding(met, ease, row, columns, [i for c in columns for i in planned.suspects.get(c, [])])
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "NO"
 
 
 def _number_judged(frame: pd.DataFrame, columns: list[str], asked: Mapping[str, Any], found: Any) -> int:
