@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -52,14 +52,12 @@ def photo_table(frame: "pd.DataFrame", photo: str) -> dg.MetadataValue:
 
 def beside_photos(frame: "pd.DataFrame", images: "ImageStore", rows: int = 10) -> dg.MetadataValue:
     """The first rows of a table with a column `listing_id`, each beside its photo."""
-    few = frame.head(rows)
+    few = frame.head(rows).copy()
     if "listing_id" not in frame:
         return table(few)
-    photos = [
-        _thumbnail(images.get(str(listing_id))) if listing_id in images else None
-        for listing_id in few["listing_id"]
-    ]
-    return photo_table(few.assign(photo=photos)[["photo", *few.columns]], "photo")
+    ids = few["listing_id"].tolist()
+    few.insert(0, "photo", [_thumbnail(images.get(i)) if i in images else None for i in ids])
+    return photo_table(few, "photo")
 
 
 def _head(frame: "pd.DataFrame") -> list[str]:
@@ -149,7 +147,7 @@ def changes(found: "Changes", seconds: float) -> dict[str, int | float]:
     return {f"{kind}_listings": count for kind, count in asdict(found).items()} | {"seconds": seconds}
 
 
-def stored_table(path: Path, place: Path | None = None) -> dict[str, object]:
+def stored_table(path: Path, place: Path | None = None) -> dict[str, Any]:
     """A Parquet table's rows and columns, as the file says, and where it lies (or is to lie: `place`)."""
     import pyarrow.parquet as pq
 
