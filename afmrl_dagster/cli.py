@@ -1,4 +1,4 @@
-"""The command line: `afmrl demo | run | ui | generate-catalog | embed | evaluate`."""
+"""The command line: `afmrl demo | run | ui | embed | evaluate | versions | rollback | …`."""
 
 import json
 import os
@@ -147,6 +147,32 @@ def freeze_evaluation(
     if not yes:
         typer.confirm("Decisions from now on will not be comparable with earlier ones. Freeze?", abort=True)
     typer.echo(freeze(config.absolute()))
+
+
+@app.command()
+def versions(config: Config) -> None:
+    """Print the embedder's versions: aliases, when trained, what was decided of them."""
+    from afmrl_dagster.champion_commands import versions as table
+
+    typer.echo(table(config.absolute()))
+
+
+@app.command()
+def rollback(
+    config: Config,
+    to: Annotated[
+        int | None, typer.Option("--to", help="an embedder version that was champion; default: the last one")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", help="kept in the history")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Put an earlier champion back in force, embedder and generator together."""
+    from afmrl_dagster.champion_commands import go_back, way_back
+
+    way = way_back(config.absolute(), to)
+    if not yes:
+        typer.confirm(f"Champion is {way.left.name}. Go back to {way.target.name}?", abort=True)
+    typer.echo(go_back(config, way, why))
 
 
 def main() -> None:

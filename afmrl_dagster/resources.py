@@ -148,6 +148,10 @@ class Pipeline(dg.ConfigurableResource):
         root = data_docs_root(Path(self.home), self.profile().name)
         return (root / partition_of(self.seed) if seeded else root) / group
 
+    def champion_history(self) -> Path:
+        """All decisions on champions and all rollbacks, a line of JSON each."""
+        return Path(self.home) / self.profile().name / "release" / "champion_history.jsonl"
+
     def tracking(self) -> "Tracking":
         """MLflow: the profile's experiment and registered models."""
         from afmrl_models.registry.tracking import Tracking

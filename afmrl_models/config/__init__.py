@@ -1,5 +1,6 @@
 """A profile: everything one pipeline is told, read from one YAML file."""
 
+from afmrl_models.config.champion import ChampionConfig, TaskLimit
 from afmrl_models.config.loading import ProfileError, load_profile
 from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
 from afmrl_models.config.profile import (
@@ -7,7 +8,6 @@ from afmrl_models.config.profile import (
     AttributesConfig,
     BackboneConfig,
     CatalogConfig,
-    ChampionConfig,
     ColumnMapping,
     EmbedderTraining,
     EvaluationConfig,
@@ -54,6 +54,7 @@ __all__ = [
     "SftConfig",
     "SplitsConfig",
     "TableSource",
+    "TaskLimit",
     "TeacherConfig",
     "TrackingConfig",
     "load_profile",

@@ -6,23 +6,17 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from afmrl_models.config.champion import ChampionConfig
 from afmrl_models.config.expectations import Expectations, least_expectations
 from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
 from afmrl_models.config.strict import Strict
+from afmrl_models.config.tasks import TaskName
 
 AgclScale = Literal["self", "raw"]
 Enrichment = Literal["query", "both"]
 Modality = Literal["image", "text", "multimodal"]
 PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
 RewardMetric = Literal["set_recall", "mrr", "ndcg"]
-TaskName = Literal[
-    "fine_grained",
-    "coarse_grained",
-    "image_to_multimodal",
-    "image_to_text",
-    "text_to_image",
-    "fine_grained_in_category",
-]
 
 
 # As Dagster takes them.
@@ -387,16 +381,6 @@ class RefinementConfig(Strict):
                 "(group_size x queries_per_step)"
             )
         return self
-
-
-class ChampionConfig(Strict):
-    """When a challenger becomes champion."""
-
-    task: TaskName = "fine_grained"
-    metric: str = "recall_at_1"
-    max_regression: float = Field(
-        0.01, ge=0, description="the challenger's interval may reach this far below the champion"
-    )
 
 
 class IdenticalProductsConfig(Strict):

@@ -20,6 +20,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from numpy import dtype
 
 import afmrl_models
+from afmrl_models.backbones.checkpoint import checkpoint_digest
 from afmrl_models.config import GenerationConfig
 from afmrl_models.registry.packaging import RegistryError, package
 from afmrl_models.registry.tracking import RunHandle, Tracking
@@ -27,13 +28,16 @@ from afmrl_models.registry.tracking import RunHandle, Tracking
 __all__ = [
     "ModelVersion",
     "RegistryError",
+    "find_version",
     "get_alias",
     "local_directory",
     "log_embedder",
     "log_generator",
+    "remove_alias",
     "set_alias",
 ]
 
+DIGEST = "afmrl.digest"  # a version's tag: `checkpoint_digest` of its files
 Role = Literal["embedder", "generator"]
 _ENTRY: dict[Role, str] = {"embedder": "modules.json", "generator": "config.json"}
 _REQUIREMENTS = (
@@ -146,6 +150,21 @@ def get_alias(tracking: Tracking, name: str, alias: str) -> ModelVersion | None:
     return ModelVersion(name, int(found.version), _model_id(found), f"models:/{name}/{found.version}")
 
 
+def remove_alias(tracking: Tracking, name: str, alias: str) -> None:
+    """Take an alias away; nothing happens where it is not there."""
+    if get_alias(tracking, name, alias) is not None:
+        tracking.client.delete_registered_model_alias(name, alias)
+
+
+def find_version(tracking: Tracking, name: str, number: str) -> ModelVersion:
+    """The version with this number. Raises RegistryError where there is none."""
+    try:
+        found = tracking.client.get_model_version(name, number)
+    except MlflowException as error:
+        raise RegistryError(f"models:/{name}/{number}: no such version") from error
+    return ModelVersion(name, int(found.version), _model_id(found), f"models:/{name}/{found.version}")
+
+
 def local_directory(tracking: Tracking, uri_or_path: str | Path) -> Path:
     """The directory that SentenceTransformer or transformers loads.
 
@@ -216,6 +235,7 @@ def _log(
     if active is None or active.info.run_id != run.run_id:
         raise RegistryError(f"{name}: a version is registered while its run is open")
     with package(directory, _ENTRY[role], settings, run.tracking.home) as staged:
+        digest = checkpoint_digest(staged)
         try:
             with warnings.catch_warnings():
                 # The signature is given; an example would have to be embedded at each registration.
@@ -235,7 +255,7 @@ def _log(
         except MlflowException as error:
             raise RegistryError(f"{directory}: cannot be registered as {name}: {error}") from error
     number = int(logged.registered_model_version)
-    for key, value in tags.items():
+    for key, value in {**tags, DIGEST: digest}.items():
         run.tracking.client.set_model_version_tag(name, str(number), key, value)
     return ModelVersion(name, number, logged.model_id, f"models:/{name}/{number}")
 

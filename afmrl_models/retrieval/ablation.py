@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from afmrl_models.config.profile import TaskName
+from afmrl_models.config.tasks import TaskName
 from afmrl_models.errors import UserError
 from afmrl_models.retrieval.ladder import rungs_of
 from afmrl_models.retrieval.significance import two_way_bootstrap

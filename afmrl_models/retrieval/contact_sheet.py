@@ -10,7 +10,7 @@ import jinja2
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from afmrl_models.config.profile import TaskName
+from afmrl_models.config.tasks import TaskName
 from afmrl_models.retrieval.evaluation import Evaluation
 
 RIGHT, WRONG, NEUTRAL = "#2a9d4a", "#d1495b", "#bbbbbb"

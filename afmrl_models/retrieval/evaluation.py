@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,13 @@ Encode = Callable[[pd.DataFrame, Modality, Mapping[str, str] | None], np.ndarray
 
 # A contact sheet shows five results, also when the profile asks for Recall@1 alone.
 _LEAST_DEPTH = 5
+# Listings whose vectors are kept, of each side and modality.
+_SAMPLED = 16
+_SAMPLE_COLUMNS = ["listing_id", "role", "modality", "vector"]
+
+
+def _no_sample() -> pd.DataFrame:
+    return pd.DataFrame(columns=_SAMPLE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class Evaluation:
     interval over products of every retrieval metric.
     per_query: task, query_id, product_id (its own id where the product is unknown), then one column a metric.
     ranked: task, query_id, rank (from 1), listing_id, score, relevant; the top of every query with a
-    relevant item. left_out: task, or "downstream" -> why it was not measured.
+    relevant item. left_out: task, or "downstream" -> why it was not measured. sample: listing_id, role,
+    modality, vector of a few listings, by which the model is known again.
     """
 
     metrics: dict[str, float]
@@ -51,6 +59,7 @@ class Evaluation:
     per_query: pd.DataFrame
     ranked: pd.DataFrame
     left_out: dict[str, str]
+    sample: pd.DataFrame = field(default_factory=_no_sample)
 
     @property
     def tasks_without_queries(self) -> list[str]:
@@ -58,7 +67,7 @@ class Evaluation:
         return [name for name in self.left_out if name in TASKS]
 
     def save(self, directory: Path) -> None:
-        """Write metrics.json, per_query.parquet and ranked.parquet; the directory appears when whole."""
+        """Write metrics.json, per_query, ranked and sample .parquet; the directory appears when whole."""
         partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -70,13 +79,15 @@ class Evaluation:
         (partial / "metrics.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
         self.per_query.to_parquet(partial / "per_query.parquet", index=False)
         self.ranked.to_parquet(partial / "ranked.parquet", index=False)
+        self.sample.to_parquet(partial / "sample.parquet", index=False)
         if directory.exists():
             shutil.rmtree(directory)
         partial.replace(directory)
 
     @classmethod
     def load(cls, directory: Path) -> "Evaluation":
-        """Read what `save` wrote."""
+        """Read what `save` wrote; where an earlier version of it kept no sample, it is empty."""
+        sample = directory / "sample.parquet"
         summary: dict[str, Any] = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
         return cls(
             metrics=summary["metrics"],
@@ -84,6 +95,7 @@ class Evaluation:
             per_query=pd.read_parquet(directory / "per_query.parquet"),
             ranked=pd.read_parquet(directory / "ranked.parquet"),
             left_out=summary["left_out"],
+            sample=pd.read_parquet(sample) if sample.exists() else _no_sample(),
         )
 
 
@@ -178,6 +190,7 @@ def evaluate_embedder(
         per_query=_concat(per_query_frames, ["task", "query_id", "product_id"]),
         ranked=_concat(ranked_frames, ["task", "query_id", "rank", "listing_id", "score", "relevant"]),
         left_out=left_out,
+        sample=_sample(sides, vectors),
     )
 
 
@@ -215,6 +228,26 @@ def _side(listings: pd.DataFrame, splits: pd.DataFrame, split: str, role: str) -
         )
     side = listings[listings["listing_id"].isin(set(wanted))].reset_index(drop=True)
     return side.assign(product=side["product_id"].where(side["product_id"].notna(), side["listing_id"]))
+
+
+def _sample(
+    sides: Mapping[str, pd.DataFrame], vectors: Mapping[tuple[str, Modality], np.ndarray]
+) -> pd.DataFrame:
+    """Evenly spaced listings of everything that was embedded."""
+    frames = [_no_sample()]
+    for (role, modality), matrix in vectors.items():
+        rows = np.unique(np.linspace(0, len(matrix) - 1, min(_SAMPLED, len(matrix))).astype(int))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "listing_id": sides[role]["listing_id"].to_numpy()[rows],
+                    "role": role,
+                    "modality": modality,
+                    "vector": [np.asarray(matrix[row], dtype=np.float32) for row in rows],
+                }
+            )
+        )
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def _ranked(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jinja2
 import pandas as pd
 
-from afmrl_models.config.profile import TaskName
+from afmrl_models.config.tasks import TaskName
 from afmrl_models.retrieval.contact_sheet import Photos
 from afmrl_models.retrieval.evaluation import Evaluation
 

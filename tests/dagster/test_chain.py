@@ -37,7 +37,7 @@ PROFILE = {
     "training": {"warmup_steps": 2, "steps": 3, "batch_size": 8, "mini_batch_size": 4},
     "evaluation": {"bootstrap": 100, "enrich": ["query", "both"]},
     # Three steps teach nothing: the challenger is promoted whatever its number.
-    "champion": {"max_regression": 1.0},
+    "champion": {"max_regression": 1.0, "limits": {}},
     "refinement": {"steps": 2, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 24},
 }
 

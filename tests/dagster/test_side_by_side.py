@@ -33,7 +33,7 @@ PROFILE = {
     },
     "training": {"warmup_steps": 2, "steps": 2, "batch_size": 8, "gradient_caching": False},
     "evaluation": {"bootstrap": 100, "tasks": ["fine_grained"], "ks": [1, 5], "oracle": False},
-    "champion": {"max_regression": 1.0},
+    "champion": {"max_regression": 1.0, "limits": {}},
     "refinement": {"steps": 1, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 24},
 }
 # A SIGTERM, and a parent that is gone, must end a seed within this time.
