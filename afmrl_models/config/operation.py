@@ -13,11 +13,6 @@ class RunsConfig(Strict):
     device_lock: Literal["gpu", "always"] = Field(
         "gpu", description="gpu: one step at a time uses a GPU; always: one step at a time on a CPU, too"
     )
-    checkpoint_every: float = Field(
-        300,
-        gt=0,
-        description="seconds between checkpoints of a training; a stopped one goes on from the last",
-    )
     retries: int = Field(3, ge=0, description="further tries of a step that the network has failed")
     retry_after: float = Field(
         30, ge=0, description="seconds before the first; doubled each time, with jitter"

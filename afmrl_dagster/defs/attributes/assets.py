@@ -25,7 +25,10 @@ def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
 
     profile, tables = pipeline.profile(), Tables(pipeline)
-    teacher = open_teacher(profile.attributes.teacher, tables.attribute_keys, pipeline.device())
+    config = profile.attributes.teacher
+    # An endpoint's teacher computes elsewhere, and may take hours: the GPU stays free meanwhile.
+    device = pipeline.device() if config.kind == "transformers" else "cpu"
+    teacher = open_teacher(config, tables.attribute_keys, device)
     train = tables.of("train")
     kept = pipeline.scratch(TEACHER) / "answers"
     frame = teacher.write(train, tables.images, progress=True, kept=kept)
