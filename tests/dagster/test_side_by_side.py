@@ -142,7 +142,7 @@ def test_the_ablation_is_the_mean_over_seeds_and_seeds_differ(undisturbed: tuple
     table = pd.read_parquet(root / "release" / "ablation" / "ablation.parquet").set_index("row")
     assert set(table["seeds"]) == {2}
     frames = [
-        pd.read_parquet(next((root / seed / "round_1" / "retrieval_metrics" / "afmrl_cit").glob("*.parquet")))
+        pd.read_parquet(root / seed / "round_1" / "retrieval_metrics" / "afmrl_cit" / "per_query.parquet")
         for seed in ("seed_0", "seed_1")
     ]
     expected = np.mean([f.loc[f["task"] == "fine_grained", "recall_at_5"].mean() for f in frames])
