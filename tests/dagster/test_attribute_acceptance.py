@@ -209,7 +209,7 @@ def test_a_failed_check_shows_counts_threshold_photos_and_harmless_text(shop: Sh
     counted = dict(zip(head, row, strict=True))
     assert counted["unexpected"] == counted["judged"] != "0"
     assert (counted["share"], counted["required"], counted["passed"]) == ("0.0000", "0.8000", "NO")
-    assert "data:image/png;base64" in str(shown["examples"])
+    assert "data:image/jpeg;base64" in str(shown["examples"])
     assert "shade &amp; " in str(shown["examples"]) and "shade & " not in str(shown["examples"])
     page = Path(str(shown["data_docs_file"])).read_text(encoding="utf-8")
     assert "shade &amp; " in page and "shade & " not in page
