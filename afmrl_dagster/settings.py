@@ -16,7 +16,9 @@ _SECTIONS: dict[str, set[str]] = {
 # When and where is no setting of a result; another seed or round leaves the finished ones as they are.
 _OPERATION = {"runs", "catalog_changed", "alerts", "schedule", "timezone", "owners"}
 _NEVER = {"name", "device", "cpu_threads", "tracking"} | _OPERATION
-_RELEASE_ONLY = {"seeds", "rounds", "champion", "identical_products"}
+_RELEASE_ONLY = {"seeds", "rounds", "champion"}
+# Read by the assets of these names, the first by both.
+_HANDED_OVER = ("product_index", "identical_products")
 # How trained models are judged, which changes none of them.
 _MEASURES = {"tasks", "ks", "batch_size", "bootstrap", "oracle"}
 
@@ -31,6 +33,10 @@ def settings_digest(profile: Profile, key: Sequence[str]) -> str:
         left_out |= _RELEASE_ONLY
         if key[-1] != "product_attributes":
             left_out.add("expectations")
+    if key[-1] not in _HANDED_OVER:
+        left_out |= set(_HANDED_OVER)
+    elif key[-1] == "product_index":
+        left_out.add("identical_products")
     settings = profile.model_dump(mode="json", exclude=left_out)
     if key[0] != "release" and key[-1] != "retrieval_metrics":
         settings["evaluation"] = profile.evaluation.model_dump(mode="json", exclude=_MEASURES)

@@ -45,6 +45,8 @@ from afmrl_models.config.profile import BackboneConfig, GenerationConfig
 from afmrl_models.embedding.catalog_vectors import CatalogVectors, embed_catalog
 from afmrl_models.embedding.embedder import load_embedder, new_embedder, save_embedder
 from afmrl_models.retrieval.identical import group_identical
+from afmrl_models.retrieval.links import mutual_links
+from afmrl_models.retrieval.search import Gallery
 
 KEYS = ["type", "brand", "colour", "pattern", "material", "trim"]
 ROUNDING = 2e-5
@@ -181,7 +183,11 @@ def verify(
     largest = float(np.abs(ours.vectors - theirs.vectors).max())
     if largest > ROUNDING:
         raise SystemExit(f"vectors differ by up to {largest:.1e} from a full run's")
-    groups = [group_identical(side.vectors, ids, 0.98)[["group_id", "listing_id"]] for side in (ours, theirs)]
+    galleries = [Gallery(side.vectors, ids) for side in (ours, theirs)]
+    groups = [
+        group_identical(gallery, mutual_links(gallery, 10), 0.98).groups[["group_id", "listing_id"]]
+        for gallery in galleries
+    ]
     if not groups[0].equals(groups[1]):
         raise SystemExit("the groups of identical products differ from a full run's")
     return (

@@ -14,7 +14,6 @@ from afmrl_models.config.profile import (
     GeneratedSource,
     GenerationConfig,
     HeldOutFiles,
-    IdenticalProductsConfig,
     LoraSettings,
     M5ProductSource,
     Product1MSource,
@@ -27,6 +26,7 @@ from afmrl_models.config.profile import (
     TeacherConfig,
     TrackingConfig,
 )
+from afmrl_models.config.release import IdenticalProductsConfig, ProductIndexConfig
 
 __all__ = [
     "AgclScale",
@@ -46,6 +46,7 @@ __all__ = [
     "LoraSettings",
     "M5ProductSource",
     "Product1MSource",
+    "ProductIndexConfig",
     "Profile",
     "ProfileError",
     "PublishedSource",

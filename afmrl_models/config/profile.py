@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from afmrl_models.config.champion import ChampionConfig
 from afmrl_models.config.expectations import Expectations, least_expectations
 from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
+from afmrl_models.config.release import IdenticalProductsConfig, ProductIndexConfig
 from afmrl_models.config.strict import Strict
 from afmrl_models.config.tasks import TaskName
 
@@ -383,15 +384,6 @@ class RefinementConfig(Strict):
         return self
 
 
-class IdenticalProductsConfig(Strict):
-    """Grouping of listings by similarity."""
-
-    neighbours: int = Field(10, ge=1)
-    min_precision: float = Field(
-        0.9, gt=0, le=1, description="the similarity threshold is set on validation to reach it"
-    )
-
-
 class TrackingConfig(Strict):
     """Where MLflow keeps its record."""
 
@@ -434,6 +426,7 @@ class Profile(Strict):
         default_factory=least_expectations, description="a file beside the profile, or the entries themselves"
     )
     champion: ChampionConfig = Field(default_factory=lambda: ChampionConfig())
+    product_index: ProductIndexConfig = Field(default_factory=lambda: ProductIndexConfig())
     identical_products: IdenticalProductsConfig = Field(default_factory=lambda: IdenticalProductsConfig())
     tracking: TrackingConfig = Field(default_factory=lambda: TrackingConfig())
 

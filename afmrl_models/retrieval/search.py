@@ -43,7 +43,8 @@ class Gallery:
     """Vectors that are searched often: checked, ordered by id and (torch) moved to the device once.
 
     vectors: (G, D) floats, kept as float32; ids: G different strings. A device other than the CPU means the
-    torch backend. Raises SearchError when ids repeat, shapes disagree, or a vector is not finite.
+    torch backend. index: a flat inner-product index of faiss that holds these vectors already. Raises
+    SearchError when ids repeat, shapes disagree, or a vector is not finite.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Gallery:
         *,
         device: str | None = None,
         backend: Backend | None = None,
+        index: faiss.Index | None = None,
     ) -> None:
         self.ids = list(ids)
         self.vectors = checked_vectors(vectors, self.ids, "gallery")
@@ -71,8 +73,9 @@ class Gallery:
         self._rank_of_row[by_id] = np.arange(len(self.ids))
         self._longest = float(np.linalg.norm(self.vectors, axis=1).max(initial=0.0))
         if self.backend == "faiss":
-            self._index = faiss.IndexFlatIP(self.vectors.shape[1])
-            self._index.add(self.vectors)
+            self._index = faiss.IndexFlatIP(self.vectors.shape[1]) if index is None else index
+            if index is None:
+                self._index.add(self.vectors)
         else:
             self._tensor = torch.from_numpy(self.vectors).to(device or "cpu")
 
@@ -128,7 +131,7 @@ class Gallery:
 
     def _queries_at_once(self) -> int:
         if self.backend == "faiss":
-            return 4096  # faiss cuts its own blocks; the float64 scores are cut in `_exact_scores`
+            return 4096  # faiss cuts its own blocks; the float64 scores are cut in `exact_scores`
         budget = _BLOCK_BYTES if self._tensor.device.type == "cpu" else _GPU_BLOCK_BYTES
         return max(1, min(4096, budget // (4 * len(self))))
 
@@ -137,7 +140,7 @@ class Gallery:
     ) -> Neighbours:
         fetch = min(wanted + slack, len(self))
         rough, rows = self._candidates(queries, fetch)
-        exact = self._exact_scores(queries, rows)
+        exact = exact_scores(queries, self.vectors, rows)
         for query, forbidden in enumerate(excluded):
             if forbidden:
                 exact[query, np.isin(rows[query], list(forbidden))] = -np.inf
@@ -168,17 +171,6 @@ class Gallery:
         best = scores.topk(count, dim=1)
         return best.values.cpu().numpy(), best.indices.cpu().numpy()
 
-    def _exact_scores(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Inner products (Q, N) in float64; each depends on its own pair of vectors alone."""
-        scores = np.empty(rows.shape)
-        step = max(1, _BLOCK_BYTES // max(1, 16 * rows.shape[1] * queries.shape[1]))
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            products = self.vectors[rows[part]].astype(np.float64)
-            products *= queries[part, None, :]
-            scores[part] = products.sum(axis=2)
-        return scores
-
 
 def search(
     queries: np.ndarray,
@@ -197,6 +189,18 @@ def search(
     """
     index = Gallery(gallery, gallery_ids, device=device)
     return index.ids_of(index.search(queries, k, query_ids=query_ids, exclude=exclude))
+
+
+def exact_scores(queries: np.ndarray, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Inner products (Q, N) in float64 of query i and vectors[rows[i]]; each depends on its pair alone."""
+    scores = np.empty(rows.shape)
+    step = max(1, _BLOCK_BYTES // max(1, 16 * rows.shape[1] * queries.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        products = vectors[rows[part]].astype(np.float64)
+        products *= queries[part, None, :]
+        scores[part] = products.sum(axis=2)
+    return scores
 
 
 def checked_vectors(vectors: np.ndarray, ids: Sequence[str], what: str) -> np.ndarray:

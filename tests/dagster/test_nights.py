@@ -132,7 +132,7 @@ def test_two_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert index.ids == list(tables.listings["listing_id"]) == list(house.rows["listing_id"])
     model = load_embedder(house.embedder, "cpu")
     full = encode_listings(model, tables.listings, tables.images, "multimodal", None, 256)
-    np.testing.assert_allclose(index.vectors(), full, atol=2e-5)
+    np.testing.assert_allclose(index.vectors, full, atol=2e-5)
 
     house.use_generator(2)
     asked["written"], asked["embedded"] = [], []

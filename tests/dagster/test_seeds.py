@@ -125,25 +125,29 @@ KEYS = [
     ("round_0", "embedder"),
     ("round_0", "retrieval_metrics"),
     ("release", "ablation"),
+    ("release", "product_index"),
+    ("release", "identical_products"),
 ]
+RELEASED = [name for group, name in KEYS if group == "release"]
 
 
 @pytest.mark.parametrize(
     ("changes", "stale"),
     [
         ({"name": "yours", "schedule": "0 4 * * *", "cpu_threads": 2, "device": "cpu"}, []),
-        ({"seeds": [0, 1]}, ["ablation"]),
-        ({"rounds": 2}, ["ablation"]),
-        ({"identical_products": {"neighbours": 3}}, ["ablation"]),
+        ({"seeds": [0, 1]}, RELEASED),
+        ({"rounds": 2}, RELEASED),
+        ({"identical_products": {"neighbours": 3}}, ["identical_products"]),
+        ({"product_index": {"kind": "flat"}}, ["product_index", "identical_products"]),
         ({"splits": {"seed": 1}}, [name for _, name in KEYS if name != "raw_catalog"]),
-        ({"evaluation": {"ks": [1, 2]}}, ["retrieval_metrics", "ablation"]),
+        ({"evaluation": {"ks": [1, 2]}}, ["retrieval_metrics", *RELEASED]),
         (
             {"evaluation": {"enrich": ["query", "both"]}},
             [name for group, name in KEYS if group != "catalog"],
         ),
         (
             {"expectations": [{"name": "rows", "expect": "row_count", "description": "some", "min": 2}]},
-            ["product_attributes", "ablation"],
+            ["product_attributes", *RELEASED],
         ),
         (
             {"training": {"steps": 5}},

@@ -1,15 +1,19 @@
-"""Groups of identical products, their threshold, and the index on disk, against slow loops."""
+"""Links, threshold, confidence, groups and the team's answers, against slow loops."""
 
-import math
-
-import faiss
 import networkx
 import numpy as np
+import pandas as pd
 import pytest
 
-from afmrl_models.retrieval.identical import calibrate_threshold, group_identical
-from afmrl_models.retrieval.index import IndexFileError, ProductIndex, build_index, check_vectors, load_index
-from afmrl_models.retrieval.search import SearchError
+from afmrl_models.config.release import IdenticalProductsConfig
+from afmrl_models.errors import UserError
+from afmrl_models.retrieval.ambiguous import ambiguous_pairs
+from afmrl_models.retrieval.calibration import Calibration, calibrate, labelled_links, measure_groups
+from afmrl_models.retrieval.confidence import ConfidenceCurve, reliability
+from afmrl_models.retrieval.identical import Grouping, group_identical, keep_group_ids
+from afmrl_models.retrieval.links import Links, mutual_links
+from afmrl_models.retrieval.reviewed import Reviewed, ReviewError, harvest, read_reviewed, record_reviews
+from afmrl_models.retrieval.search import Gallery
 
 
 def offers(seed: int, products: int = 40, spread: float = 0.25) -> tuple[np.ndarray, list[str]]:
@@ -33,119 +37,177 @@ def mutual_pairs(vectors: np.ndarray, k: int) -> list[tuple[float, int, int]]:
     ]
 
 
+def all_of(rows: object) -> np.ndarray:
+    return np.ones(len(rows), dtype=bool)  # type: ignore[arg-type]
+
+
+def links_of(vectors: np.ndarray, k: int = 10) -> tuple[Gallery, Links]:
+    gallery = Gallery(vectors, [f"l{i:03d}" for i in range(len(vectors))])
+    return gallery, mutual_links(gallery, k)
+
+
 @pytest.mark.parametrize("min_precision", [0.5, 0.8, 0.95])
 def test_threshold_is_the_lowest_that_is_precise_enough(min_precision) -> None:
     vectors, products = offers(0)
-    calibration = calibrate_threshold(vectors, products, min_precision, neighbours=5)
+    calibration = calibrate(links_of(vectors, 5)[1], products, all_of(products), min_precision)
     pairs = sorted(mutual_pairs(vectors, 5), reverse=True)
     same = [products[i] == products[j] for _, i, j in pairs]
     allowed = [n for n in range(1, len(pairs) + 1) if np.mean(same[:n]) >= min_precision]
-    assert calibration.pairs == max(allowed)
     assert calibration.threshold == pytest.approx(pairs[max(allowed) - 1][0])
-    assert calibration.precision == pytest.approx(np.mean(same[: max(allowed)]))
     every = sum(products[i] == products[j] for i in range(len(products)) for j in range(i))
-    assert calibration.recall == pytest.approx(sum(same[: max(allowed)]) / every)
+    for threshold, precision, recall, links in calibration.reachable:
+        kept = [right for (score, _, _), right in zip(pairs, same, strict=True) if score >= threshold - 1e-9]
+        assert (precision, recall) == (pytest.approx(np.mean(kept)), pytest.approx(sum(kept) / every))
+        assert links == 2 * len(kept)  # seen from both listings
 
 
-def test_groups_are_the_components_of_mutual_links() -> None:
+def test_a_wrong_link_into_another_split_weighs_as_much_as_a_right_one() -> None:
+    links = Links(np.array([0, 0, 2]), np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]))
+    found = labelled_links(links, ["a", "a", "b", None], np.array([True, True, False, False]))
+    assert found["right"].tolist() == [True, True, False]
+
+
+def test_no_precise_threshold_groups_nothing_but_ranks_pairs() -> None:
+    vectors = np.random.default_rng(5).standard_normal((40, 4)).astype(np.float32)
+    vectors[0] = vectors[1]  # the most similar pair is two products
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    products = [f"p{i // 2 if i > 1 else i + 100}" for i in range(40)]
+    gallery, links = links_of(vectors)
+    calibration = calibrate(links, products, all_of(products), 0.99)
+    assert calibration.threshold is None and 0 < (calibration.best_precision or 0) < 0.99
+    grouping = group_identical(gallery, links, float("inf"))
+    assert grouping.groups.empty
+    nobody = Reviewed(frozenset(), frozenset())
+    config = IdenticalProductsConfig(most_ambiguous_pairs=5)
+    pairs, left_out = ambiguous_pairs(
+        gallery, links, grouping, calibration.curve, nobody, config, calibrated=False
+    )
+    assert len(pairs) == 5 and left_out > 0 and pairs["confidence"].is_monotonic_decreasing
+    assert pairs["decision"].isna().all()
+
+
+def test_unknown_products_cannot_calibrate() -> None:
+    vectors, products = offers(6)
+    links = links_of(vectors)[1]
+    for unknown in ([None] * len(products), [str(i) for i in range(len(products))]):
+        with pytest.raises(ValueError, match="nothing to set a threshold on"):
+            calibrate(links, unknown, all_of(products), 0.9)
+
+
+def test_confidences_are_probabilities_on_other_products(tmp_path) -> None:
+    vectors, products = offers(3, 400, spread=0.5)
+    calibration = calibrate(links_of(vectors)[1], products, all_of(products), 0.7, "digest")
+    calibration.save(tmp_path)
+    assert Calibration.load(tmp_path) == calibration
+    others, their_products = offers(4, 400, spread=0.5)
+    held = reliability(
+        calibration.curve, labelled_links(links_of(others)[1], their_products, all_of(their_products))
+    )
+    assert held is not None and held.expected_calibration_error < 0.08
+    assert held.brier < held.brier_of_the_share
+    assert (np.diff(calibration.curve(np.linspace(-1, 1, 99))) >= 0).all()
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(UserError, match=r"calibration\.json: cannot be read"):
+        Calibration.load(tmp_path)
+
+
+def test_groups_without_chains_are_the_components_of_mutual_links() -> None:
     vectors, _ = offers(1)
-    ids = [f"l{i:03d}" for i in np.random.default_rng(2).permutation(len(vectors))]
-    groups = group_identical(vectors, ids, 0.9, neighbours=4)
+    gallery, links = links_of(vectors, 4)
+    ids = gallery.ids
+    groups = group_identical(gallery, links, 0.9, floor=-1.0).groups
     graph = networkx.Graph((ids[i], ids[j], {"s": s}) for s, i, j in mutual_pairs(vectors, 4) if s >= 0.9)
     expected = {min(component): component for component in networkx.connected_components(graph)}
     assert {name: set(rows) for name, rows in groups.groupby("group_id")["listing_id"]} == expected
     assert 5 < len(expected) < 40
     for row in groups.itertuples():
         assert row.score == pytest.approx(max(d["s"] for _, _, d in graph.edges(row.listing_id, data=True)))
-    assert groups["listing_id"].is_unique
 
 
-def test_a_calibrated_threshold_keeps_its_promise_on_other_listings() -> None:
-    calibration = calibrate_threshold(*offers(3, 200), 0.9)
-    vectors, products = offers(4, 200)
-    kept = [(i, j) for s, i, j in mutual_pairs(vectors, 10) if s >= calibration.threshold]
-    assert np.mean([products[i] == products[j] for i, j in kept]) == pytest.approx(0.9, abs=0.1)
+def on_circle(*degrees: float) -> tuple[Gallery, Links]:
+    angles = np.radians(degrees)
+    return links_of(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+
+
+def members(grouping: Grouping) -> list[list[str]]:
+    return [sorted(rows) for _, rows in grouping.groups.groupby("group_id")["listing_id"]]
+
+
+def test_a_chain_is_cut_at_its_weak_link_and_the_team_has_the_last_word() -> None:
+    gallery, links = on_circle(0, 4, 20, 36, 40)
+    threshold = float(np.cos(np.radians(17)))
+    cut = group_identical(gallery, links, threshold)
+    assert members(cut) == [["l000", "l001"], ["l003", "l004"]] or len(members(cut)) == 2
+    assert len(cut.cut) > 0 and (cut.cut.scores >= threshold).all()
+    same = Reviewed(frozenset({("l000", "l004")}), frozenset())
+    assert any({"l000", "l004"} <= set(group) for group in members(
+        group_identical(gallery, links, threshold, reviewed=same)
+    ))  # fmt: skip
+    different = Reviewed(frozenset(), frozenset({("l000", "l001")}))
+    parted = group_identical(gallery, links, threshold, reviewed=different)
+    assert not any({"l000", "l001"} <= set(group) for group in members(parted))
+    torn = Reviewed(frozenset({("l000", "l001"), ("l001", "l002")}), frozenset({("l000", "l002")}))
+    found = group_identical(gallery, links, threshold, reviewed=torn)
+    assert set(found.contradicted) == set(torn.same)
+    assert not any({"l000", "l002"} <= set(group) for group in members(found))
 
 
 def test_many_equal_offers_stay_together() -> None:
     vectors = np.repeat(np.eye(3, dtype=np.float32), 30, axis=0)
-    groups = group_identical(vectors, [f"l{i:02d}" for i in range(90)], 0.9, neighbours=5)
-    assert groups.groupby("group_id").size().to_dict() == {"l00": 30, "l30": 30, "l60": 30}
+    groups = group_identical(*links_of(vectors, 5), 0.9).groups
+    assert groups.groupby("group_id").size().to_dict() == {"l000": 30, "l030": 30, "l060": 30}
 
 
-def test_nothing_is_grouped_below_the_demanded_precision(caplog) -> None:
-    rng = np.random.default_rng(5)
-    vectors = rng.standard_normal((40, 4))
-    vectors[1] = vectors[0]  # the most similar pair is two products
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    products = [f"p{i // 2 if i > 1 else i + 100}" for i in range(40)]
-    calibration = calibrate_threshold(vectors, products, 0.99)
-    assert calibration.threshold == math.inf and calibration.precision is None
-    assert (calibration.recall, calibration.pairs) == (0.0, 0)
-    assert "nothing is grouped" in caplog.text
-    assert group_identical(vectors, [str(i) for i in range(40)], calibration.threshold).empty
+def test_precision_and_recall_of_groups() -> None:
+    groups = pd.DataFrame({"group_id": ["a", "a", "a", "e", "e"], "listing_id": list("abcef")})
+    products = ["p", "p", "q", "p", "r", None]
+    quality = measure_groups(groups, list("abcdef"), products, np.array([True] * 6), 100)
+    assert quality.precision.value == pytest.approx(2 / 6) and quality.precision.count == 6
+    assert quality.recall.value == pytest.approx(2 / 6) and quality.unknown == 1
 
 
-def test_unknown_products_cannot_calibrate() -> None:
-    vectors, products = offers(6)
-    with pytest.raises(ValueError, match="nothing to set a threshold on"):
-        calibrate_threshold(vectors, [None] * len(products), 0.9)
-    with pytest.raises(ValueError, match="nothing to set a threshold on"):
-        calibrate_threshold(vectors, [str(i) for i in range(len(products))], 0.9)
-    known = calibrate_threshold(vectors[:50], products[:50], 0.8)
-    stranger = np.concatenate([vectors[:50], vectors[:1]])
-    assert calibrate_threshold(stranger, [*products[:50], None], 0.8) == known
+def test_groups_keep_their_ids_from_night_to_night() -> None:
+    def groups(**named: str) -> pd.DataFrame:
+        return pd.DataFrame([(name, letter) for name, letters in named.items() for letter in letters],
+                            columns=["group_id", "listing_id"])  # fmt: skip
+
+    before = groups(a="abcd", x="xy")
+    after = keep_group_ids(groups(b="bcd", a="ae", p="pxy"), before)
+    named = {name: "".join(rows) for name, rows in after.groupby("group_id")["listing_id"]}
+    assert named == {"a": "bcd", "e": "ae", "x": "pxy"}
 
 
-def test_index_saved_and_loaded(tmp_path) -> None:
-    vectors, _ = offers(7)
-    ids = [f"Жё-{i}" for i in range(len(vectors))]
-    build_index(vectors[:5], ids[:5], "old", tmp_path / "index")
-    built = build_index(vectors, ids, "demo-embedder/3", tmp_path / "index")
-    loaded = load_index(tmp_path / "index")
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
-    assert (loaded.ids, loaded.model_version) == (ids, "demo-embedder/3")
-    found = loaded.search(vectors[:4], 3)
-    assert found == built.search(vectors[:4], 3)
-    expected = np.argsort(-(vectors[:4] @ vectors.T), axis=1)[:, :3]
-    assert [[i for i, _ in row] for row in found] == [[ids[j] for j in row] for row in expected]
-    assert len(loaded.search(vectors[:1], 10_000)[0]) == len(ids)
-    np.testing.assert_array_equal(loaded.vectors(), vectors)
-    assert check_vectors(loaded, ids)["sound"]
-    with pytest.raises(SearchError, match="3 dimensions, the index has 8"):
-        loaded.search(vectors[:1, :3], 1)
+def test_answers_are_kept_and_the_last_one_counts(tmp_path) -> None:
+    path = tmp_path / "reviewed_pairs.csv"
+    assert len(read_reviewed(path)) == 0
+    record_reviews(path, [("b", "a", "same"), ("c", "d", "different")])
+    record_reviews(path, [("a", "b", "different"), ("c", "d", "")])
+    assert read_reviewed(path) == Reviewed(frozenset(), frozenset({("a", "b")}))
+    assert len(pd.read_csv(path)) == 4
+    filled = pd.DataFrame(
+        {"left_id": ["e", "g", "a"], "right_id": ["f", "h", "b"], "decision": [" Same", None, "different"]}
+    )
+    assert harvest(filled, path) == 1 and ("e", "f") in read_reviewed(path).same
+    with pytest.raises(ReviewError, match="row 1: 'maybe' is neither same nor different"):
+        record_reviews(path, [("a", "b", "maybe")])
+    with pytest.raises(ReviewError, match="needs the ids of two listings"):
+        record_reviews(path, [("a", "a", "same")])
+    path.write_text("left_id,right_id,decision\na,b,perhaps\n")
+    with pytest.raises(ReviewError, match=r"reviewed_pairs\.csv: row 1: 'perhaps'"):
+        read_reviewed(path)
 
 
-def test_index_refuses_what_it_could_not_read_back(tmp_path) -> None:
-    vectors, _ = offers(8)
-    with pytest.raises(SearchError, match="'a' occurs more than once"):
-        build_index(vectors[:2], ["a", "a"], "v", tmp_path / "index")
-    with pytest.raises(SearchError, match="not one line"):
-        build_index(vectors[:2], ["a", "b\nc"], "v", tmp_path / "index")
-    assert not list(tmp_path.iterdir())
-    build_index(vectors[:2], ["a", "b"], "v", tmp_path / "index")
-    faiss.write_index(faiss.IndexFlatIP(8), str(tmp_path / "index" / "index.faiss"))
-    with pytest.raises(IndexFileError, match="holds 0 vectors"):
-        load_index(tmp_path / "index")
-    (tmp_path / "index" / "index.json").unlink()
-    with pytest.raises(IndexFileError, match=r"index\.json is missing"):
-        load_index(tmp_path / "index")
-
-
-def test_unsound_vectors_are_counted(tmp_path) -> None:
-    vectors, _ = offers(9)
-    ids = [f"l{i}" for i in range(len(vectors))]
-    long = vectors.copy()
-    long[:3] *= 1.1
-    index = build_index(long, ids, "v", tmp_path / "index")
-    assert check_vectors(index, ids) == {
-        "sound": False, "vectors": len(ids), "listings": len(ids), "not_finite": 0, "not_unit_length": 3,
-        "missing_listings": 0, "unknown_listings": 0,
-    }  # fmt: skip
-    index = build_index(vectors, ids, "v", tmp_path / "index")
-    observed = check_vectors(index, [*ids[1:], "new", "newer"])
-    assert (observed["missing_listings"], observed["unknown_listings"], observed["sound"]) == (2, 1, False)
-    assert not check_vectors(index, [*ids, ids[0]])["sound"]
-    broken = faiss.IndexFlatIP(8)
-    broken.add(np.full((1, 8), np.nan, dtype=np.float32))
-    assert check_vectors(ProductIndex(broken, ["a"], "v"), ["a"])["not_finite"] == 1
+def test_a_decided_pair_is_not_asked_again() -> None:
+    gallery, links = on_circle(0, 4, 90)
+    curve = ConfidenceCurve("isotonic", (0.0, 1.0), (0.1, 0.9))
+    grouping = group_identical(gallery, links, float("inf"))
+    pairs = [
+        ambiguous_pairs(
+            gallery, links, grouping, curve, reviewed, IdenticalProductsConfig(), calibrated=False
+        )[0]
+        for reviewed in (
+            Reviewed(frozenset(), frozenset()),
+            Reviewed(frozenset({("l000", "l001")}), frozenset()),
+        )
+    ]
+    assert [len(frame) for frame in pairs] == [3, 2]
