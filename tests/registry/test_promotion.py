@@ -24,6 +24,7 @@ from afmrl_models.registry.models import (
     local_directory,
     log_embedder,
     log_generator,
+    set_alias,
 )
 from afmrl_models.registry.promotion import (
     Bench,
@@ -219,6 +220,17 @@ def test_a_baseline_that_holds_out_is_the_first_champion_and_has_no_generator(ni
     decision = nights.judge(challenger, nights.shown(challenger), baseline, require="better").decision
     assert decision.outcome == "kept" and "the baseline becomes it" in decision.reason
     assert nights.champion() == Pair(baseline)
+
+
+def test_a_champion_known_by_its_alias_alone_is_gone_back_to_without_a_generator(nights: Nights) -> None:
+    baseline, challenger = nights.register("embedder", 1), nights.pair()
+    set_alias(nights.tracking, baseline.name, "champion", baseline.version)
+    assert nights.judge(challenger, nights.shown(challenger)).decision.outcome == "promoted"
+    assert nights.champion() == challenger
+    way = find_way_back(nights.tracking, "shop", None, {f"shop-embedder/{baseline.version}"})
+    roll_back(nights.tracking, "shop", way, way.event("ann", ""))
+    assert nights.champion() == Pair(baseline)
+    assert get_alias(nights.tracking, "shop-generator", "champion") is None
 
 
 def cut_off(directory: Path) -> None:

@@ -72,6 +72,9 @@ def judge_challenger(bench: Bench, challenger: Pair, baseline: Pair, shown: Show
     """
     profile, tracking = bench.profile, bench.tracking
     before = champion_pair(tracking, profile.name)
+    if before is not None:
+        # Of one that an earlier version of this code promoted, only the aliases tell: and they may move.
+        note_generator(tracking, before)
     measured: dict[str, Side] = {}
 
     def judged(

@@ -11,11 +11,11 @@ from afmrl_models.registry.promotion.rules import Ruling
 from afmrl_models.registry.tracking import Tracking
 
 DECISION, REASON, DECIDED_AT = "afmrl.decision", "afmrl.reason", "afmrl.decided_at"
-EVALUATION_SET, REPLACED, RECALL, REPORT = (
+EVALUATION_SET, REPLACED, HEADLINE, RUN = (
     "afmrl.evaluation_set",
     "afmrl.replaced",
     "afmrl.headline",
-    "afmrl.report",
+    "afmrl.decision_run",
 )
 
 
@@ -39,7 +39,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def note_on_versions(tracking: Tracking, judgement: Judgement, report_url: str) -> None:
+def note_on_versions(tracking: Tracking, judgement: Judgement, run_url: str) -> None:
     """Tag both versions of the challenger with the decision; the embedder gets it as its description, too."""
     decision = judgement.decision
     if decision.outcome == "unchanged":
@@ -49,18 +49,18 @@ def note_on_versions(tracking: Tracking, judgement: Judgement, report_url: str) 
         REASON: decision.reason,
         DECIDED_AT: decision.decided_at,
         EVALUATION_SET: decision.evaluation_set,
-        REPORT: report_url,
+        RUN: run_url,
     }
     own = decision.rules[0].challenger if decision.rules else None
     if own is not None:
-        tags[RECALL] = f"{own:.4f}"
+        tags[HEADLINE] = f"{own:.4f}"
     if decision.outcome == "promoted" and decision.champion_before:
         tags[REPLACED] = decision.champion_before
     for version in judgement.pair.versions:
         tag_version(tracking, version, tags)
     embedder = judgement.pair.embedder
     tracking.client.update_model_version(
-        embedder.name, str(embedder.version), description=_description(decision, report_url)
+        embedder.name, str(embedder.version), description=_description(decision, run_url)
     )
 
 
@@ -85,8 +85,8 @@ def rules_markdown(rules: Sequence[Ruling]) -> str:
     return "\n".join(lines)
 
 
-def _description(decision: Decision, report_url: str) -> str:
+def _description(decision: Decision, run_url: str) -> str:
     parts = [f"**{decision.outcome}** {decision.decided_at}: {decision.reason}"]
     if decision.rules:
-        parts += [rules_markdown(decision.rules), f"[champion versus challenger]({report_url})"]
+        parts += [rules_markdown(decision.rules), f"[the decision's run]({run_url})"]
     return "\n\n".join(parts)

@@ -18,7 +18,7 @@ from afmrl_models.registry.promotion.pair import (
     tag_version,
     version_tags,
 )
-from afmrl_models.registry.promotion.record import DECIDED_AT, DECISION, RECALL, REPLACED
+from afmrl_models.registry.promotion.record import DECIDED_AT, DECISION, HEADLINE, REPLACED
 from afmrl_models.registry.promotion.trust import trusted_embedder, trusted_generator
 from afmrl_models.registry.tracking import Tracking
 
@@ -111,7 +111,7 @@ def versions_table(tracking: Tracking, profile: str) -> pd.DataFrame:
                 "trained": trained.strftime("%Y-%m-%d %H:%M"),
                 "round": tags.get("round", ""),
                 "generator": tags.get(GENERATOR, ""),
-                "headline": tags.get(RECALL, ""),
+                "headline": tags.get(HEADLINE, ""),
                 "decision": tags.get(DECISION, ""),
                 "decided": tags.get(DECIDED_AT, "")[:16].replace("T", " "),
                 "refused": tags.get(REFUSED, ""),
