@@ -229,16 +229,86 @@ def test_every_model_and_evaluation_is_an_mlflow_run_with_the_same_metrics(chain
     assert any("reward" in name for name in runs["round_1/attribute_generator"].data.metrics)
 
 
-def test_assets_link_to_their_runs_and_show_a_picture(chain: Chain) -> None:
-    def shown(*key: str) -> dict:
-        (event,) = chain.result.asset_materializations_for_node("__".join(key))
-        return dict(event.metadata)
+TABLES = {
+    "catalog/raw_catalog", "catalog/listings", "catalog/splits", "attributes/teacher_attributes",
+    "round_0/product_attributes", "round_1/product_attributes",
+    "release/ablation", "release/generator_quality",
+}  # fmt: skip
+WITHOUT_A_PICTURE = {
+    "catalog/raw_catalog", "models/base_generator", "release/champion", "release/product_index",
+}  # fmt: skip
+WITH_A_RUN = {"embedder", "base_embedder", "attribute_generator", "ablation", "generator_quality", "champion"}
 
-    assert "mlflow_run" in shown("round_1", "attribute_generator")
-    assert shown("catalog", "listings")["sample"].value.startswith(
-        "![sample listings](data:image/jpeg;base64,"
+
+def test_tables_say_how_large_they_are_models_link_to_their_run_and_most_show_a_picture(chain: Chain) -> None:
+    events = {e.asset_key.to_user_string(): e for e in chain.result.get_asset_materialization_events()}
+    for asset, event in events.items():
+        shown = dict(event.materialization.metadata)
+        if asset in TABLES:
+            assert shown["dagster/row_count"].value > 0, asset
+            schema = shown["dagster/column_schema"].schema
+            assert len(schema.columns) > 1, asset
+            assert Path(str(shown["file"].value)).exists(), asset
+        if asset in TABLES and asset.split("/")[0] != "release":
+            assert all(column.description for column in schema.columns), asset
+        pictures = {name: str(v.value) for name, v in shown.items() if "](data:image/" in str(v.value)}
+        assert bool(pictures) or asset in WITHOUT_A_PICTURE, asset
+        assert all(len(markdown) < 400_000 for markdown in pictures.values()), asset
+        if asset.split("/")[1] in WITH_A_RUN:
+            assert "/runs/" in shown["mlflow_run"].value, asset
+    assert set(events) >= TABLES
+    sample = events["catalog/listings"].materialization.metadata["sample"].value
+    assert sample.startswith("![sample listings](data:image/jpeg;base64,")
+
+
+def test_checks_show_what_was_counted_as_a_table(chain: Chain) -> None:
+    for result in chain.result.get_asset_check_evaluations():
+        if result.check_name in {
+            "rows_accounted",
+            "queries_answerable",
+            LEARNED_FROM_TRAINING,
+            "validity_rate",
+        }:
+            counts = result.metadata["counts"].value
+            assert counts.startswith("| ") and "passed" in counts and "| yes |" in counts, result.check_name
+
+
+def test_two_versions_line_up_in_mlflow(chain: Chain) -> None:
+    client = chain.pipeline.tracking().client
+    experiment = client.get_experiment_by_name("tiny")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    one, two = (runs[f"{group}/embedder · seed 0"] for group in ("round_0", "round_1"))
+    assert one.data.metrics.keys() == two.data.metrics.keys() >= {"train/loss", "result/train_loss"}
+    differ = {name for name in one.data.params if one.data.params[name] != two.data.params[name]}
+    assert differ == {"attributes_of"}
+    assert {"training.steps", "embedder.hidden_size", "catalog.image_size"} <= one.data.params.keys()
+    digest = chain.tables.catalog_digest()
+    for run in (one, two, runs["evaluation/afmrl · round_1 · seed 0"]):
+        (used,) = run.inputs.dataset_inputs
+        assert used.dataset.digest == digest[:36] and run.data.tags["catalog.digest"] == digest
+    for number in (1, 2, 3):
+        version = client.get_model_version("tiny-embedder", str(number))
+        assert version.tags["catalog.digest"] == digest
+        assert {"round", "kind", "seed", "git.revision"} <= version.tags.keys()
+    refined = runs["round_1/attribute_generator · seed 0"]
+    curves = {"rar/reward_mean", "rar/no_signal_share", "rar/text_length", "train/loss"}
+    assert curves <= refined.data.metrics.keys()
+    steps = [m.step for m in client.get_metric_history(refined.info.run_id, "rar/reward_mean")]
+    assert steps == [1, 2]
+
+
+def test_the_sampled_texts_are_in_mlflow_with_their_photos(chain: Chain) -> None:
+    tracking = chain.pipeline.tracking()
+    runs = tracking.client.search_runs([tracking.experiment_id()], "tags.kind = 'attribute_generator'")
+    (refined,) = [run for run in runs if run.data.tags["round"] == "round_1"]
+    tables = tracking.client.load_table(tracking.experiment_id(), "rar_samples.json", [refined.info.run_id])
+    assert {"photo", "prompt", "completion", "reward", "advantage", "step"} <= set(tables.columns)
+    assert all(photo["type"] == "image" for photo in tables["photo"])
+    page = Path(tracking.client.download_artifacts(refined.info.run_id, "rar_samples.html")).read_text(
+        "utf-8"
     )
-    assert shown("release", "ablation")["plot_fine_grained"].value.startswith("![")
+    assert page.count("data:image/jpeg;base64,") == tables.groupby(["step", "listing_id"]).ngroups
+    assert "http://" not in page and "https://" not in page
 
 
 def test_groups_cover_only_known_listings(chain: Chain) -> None:

@@ -12,6 +12,7 @@ import pytest
 from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.project import shipped_profile
 from afmrl_models.config import load_profile
+from afmrl_models.errors import UserError
 
 KEYS = """\
 attributes/teacher_attributes baseline/embedder baseline/retrieval_metrics
@@ -48,6 +49,20 @@ def test_every_asset_is_described_grouped_by_its_prefix_and_of_a_kind(definition
         assert spec.description, spec.key
         assert spec.group_name == spec.key.path[0]
         assert spec.kinds, spec.key
+        assert len(spec.description) > 60, f"{spec.key} says too little for a newcomer"
+        assert list(spec.owners) == ["team:catalog"]
+        assert spec.tags["afmrl/makes"] in {"table", "model", "judgement"}
+
+
+def test_owners_come_from_the_profile_and_are_of_a_form_that_dagster_takes(tmp_path: Path) -> None:
+    config = tmp_path / "owned.yaml"
+    plain = "name: owned\ncatalog: {source: {kind: generated}}\nowners: [%s]\n"
+    config.write_text(plain % "a.person@shop.example", encoding="utf-8")
+    specs = build_definitions(config, tmp_path).resolve_all_asset_specs()
+    assert {owner for spec in specs for owner in spec.owners} == {"a.person@shop.example"}
+    config.write_text(plain % "somebody", encoding="utf-8")
+    with pytest.raises(UserError, match="owners"):
+        build_definitions(config, tmp_path)
 
 
 def test_checks_that_guard_a_step_block_it(definitions: dg.Definitions) -> None:
