@@ -44,12 +44,15 @@ _REQUIREMENTS = (
     "mlflow",
     "numpy",
     "pandas",
+    "peft",
     "pillow",
     "pyarrow",
     "pydantic",
     "pyyaml",
     "sentence-transformers",
+    "simplejpeg",
     "torch",
+    "tqdm",
     "transformers",
 )
 _MODELS_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")

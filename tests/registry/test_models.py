@@ -1,4 +1,10 @@
+import ast
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import mlflow
@@ -10,12 +16,14 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig
 
+import afmrl_models
 from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.catalog.decoding import decode
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
 from afmrl_models.config import BackboneConfig, GenerationConfig
 from afmrl_models.embedding.embedder import encode_listings, load_embedder, new_embedder, save_embedder
+from afmrl_models.embedding.inputs import listing_text
 from afmrl_models.registry.models import (
     ModelVersion,
     RegistryError,
@@ -113,6 +121,92 @@ def test_a_champion_returns_the_vectors_of_the_directory_it_was_made_from(
     np.testing.assert_allclose(without_attributes, titles, atol=1e-5)
     with pytest.raises(Exception, match=r"row 0: the photo '/no/such.jpg'"):
         served.predict(frame.assign(image_path="/no/such.jpg"))
+
+
+# Run far from this checkout: what it imports of this project is the copy inside the version.
+ANOTHER_PROGRAM = """
+import json, sys
+import mlflow, numpy, pandas
+from PIL import Image
+
+asked = json.loads(sys.argv[1])
+frame = pandas.DataFrame(asked["frame"])
+served = mlflow.pyfunc.load_model(asked["uri"])
+for size in (1, 64):
+    numpy.save(f"pyfunc_{size}.npy", served.predict(frame, params={"batch_size": size}))
+
+version = mlflow.artifacts.download_artifacts(asked["uri"])
+sys.path.insert(0, f"{version}/code")
+from afmrl_models.backbones.processor import register
+register()
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(f"{version}/artifacts/model", device="cpu")
+inputs = [{"image": Image.open(p), "text": t} for p, t in zip(asked["photos"], asked["texts"])]
+for size in (1, 64):
+    numpy.save(f"transformer_{size}.npy", model.encode(inputs, batch_size=size))
+ours = {name: module.__file__ or "" for name, module in sys.modules.items() if name.startswith("afmrl")}
+print(json.dumps(ours))
+"""
+
+
+def test_another_program_gets_the_pipelines_vectors_from_the_version_alone(
+    tracking: Tracking,
+    champion: ModelVersion,
+    embedder: Path,
+    listings: pd.DataFrame,
+    images: ImageStore,
+    tmp_path: Path,
+) -> None:
+    expected = encode_listings(
+        load_embedder(embedder, "cpu"), listings, images, "multimodal", ATTRIBUTES, batch_size=2
+    )
+    frame = listings[["image_path", "title"]].assign(
+        attributes=[ATTRIBUTES.get(listing_id) for listing_id in listings["listing_id"]]
+    )
+    photos, texts = [], []
+    for listing_id, title in zip(listings["listing_id"], listings["title"], strict=True):
+        photos.append(str(tmp_path / f"{listing_id}.png"))
+        images.get(listing_id).save(photos[-1])
+        texts.append(listing_text(title, ATTRIBUTES.get(listing_id)))
+    asked = {
+        "uri": "models:/small-embedder@champion",
+        "frame": json.loads(frame.to_json(orient="records")),
+        "photos": photos,
+        "texts": texts,
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", ANOTHER_PROGRAM, json.dumps(asked)],
+        cwd=tmp_path,
+        env={**environment, "MLFLOW_TRACKING_URI": tracking.uri, "MLFLOW_REGISTRY_URI": tracking.uri},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("pyfunc_1", "pyfunc_64", "transformer_1", "transformer_64"):
+        vectors = np.load(tmp_path / f"{name}.npy")
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5, err_msg=name)
+    imported = json.loads(done.stdout.splitlines()[-1])
+    assert not [name for name in imported if name.startswith("afmrl_dagster")]
+    checkout = str(Path(afmrl_models.__file__).parents[1])
+    assert not [path for path in imported.values() if path.startswith(checkout)]
+    version = local_directory(tracking, champion.uri).parent.parent
+    required = {line.partition("==")[0] for line in (version / "requirements.txt").read_text().splitlines()}
+    assert third_party(map(Path, imported.values())) <= required
+
+
+def third_party(sources: Iterable[Path]) -> set[str]:
+    """The distributions whose modules these files import when they are loaded."""
+    modules: set[str] = set()
+    for source in sources:
+        for node in ast.parse(source.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                modules |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module.partition(".")[0])
+    distributions = packages_distributions()
+    return {distributions[m][0].lower() for m in modules - sys.stdlib_module_names - {"afmrl_models"}}
 
 
 def test_a_generator_writes_the_same_texts_when_loaded_back(
