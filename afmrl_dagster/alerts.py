@@ -21,6 +21,7 @@ _EXAMINED = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
 }
 _CHAMPION = dg.AssetKey(["release", "champion"])
+_NO_NEWS = ("promoted", "unchanged")
 _RETRIED = (429, 500, 502, 503, 504)
 
 
@@ -88,7 +89,7 @@ def examine(instance: dg.DagsterInstance, run_id: str) -> Findings:
                 (warnings if check.severity == dg.AssetCheckSeverity.WARN else failed).append(name)
         elif event.asset_key == _CHAMPION:
             stated = event.step_materialization_data.materialization.metadata
-            if "promoted" in stated and not stated["promoted"].value:
+            if "outcome" in stated and stated["outcome"].value not in _NO_NEWS:
                 not_promoted = str(stated["reason"].value) if "reason" in stated else "no reason was given"
     return Findings(failed, reasons, warnings, not_promoted)
 

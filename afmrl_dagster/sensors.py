@@ -36,6 +36,10 @@ def watch(profile: Profile, home: Path) -> dg.Definitions:
 
     def doubtful_runs(context: dg.RunStatusSensorContext) -> None:
         found = examine(context.instance, context.dagster_run.run_id)
+        if found.failed:
+            tell(
+                context, of(context, "warning", found.failed, "These checks block nothing: the run went on.")
+            )
         if found.warnings and profile.alerts.warnings:
             tell(context, of(context, "warning", found.warnings, "These checks only warn: the run went on."))
         if found.not_promoted is not None:

@@ -161,13 +161,21 @@ def test_a_warning_is_of_a_milder_kind_and_can_be_left_out(
     assert len(webhook.received) == len(house.log.splitlines()) == 1
 
 
+def test_a_failed_check_that_blocks_nothing_is_told(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    house = House(tmp_path, instance, warnings=False)
+    run = house.run(check="serious")
+    assert run.status == dg.DagsterRunStatus.SUCCESS
+    house.tell("alert_doubtful_runs", run)
+    assert "ended with warnings: catalog/listings: sound." in house.log
+
+
 def test_a_refused_promotion_is_a_line_in_the_log_and_no_alert(
     tmp_path: Path, instance: dg.DagsterInstance, webhook: Webhook
 ) -> None:
     house = House(tmp_path, instance, webhook=webhook.url)
-    house.tell("alert_doubtful_runs", house.run(promoted=True, reason="better"))
+    house.tell("alert_doubtful_runs", house.run(outcome="promoted", reason="better"))
     assert house.log == ""
-    house.tell("alert_doubtful_runs", house.run(promoted=False, reason="worse by 0.04"))
+    house.tell("alert_doubtful_runs", house.run(outcome="kept", reason="worse by 0.04"))
     assert "promoted no model: worse by 0.04" in house.log
     assert webhook.received == []
 
