@@ -1,0 +1,92 @@
+"""Makes the screenshots of getting_started.md from a finished demo run, while `afmrl ui` serves it.
+
+    python docs/screenshots.py [--dagster URL] [--mlflow URL] [--out docs/images]
+
+Needs a Chromium on the PATH. A page that does not show what its picture is for ends the script with an error.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+from playwright.sync_api import Page, sync_playwright
+
+PATIENCE_MS = 60_000
+
+
+def chromium() -> str:
+    """The path of the machine's own Chromium or Chrome."""
+    for name in ("chromium", "google-chrome", "chromium-browser"):
+        if path := shutil.which(name):
+            return path
+    sys.exit("no chromium, google-chrome or chromium-browser on the PATH")
+
+
+def compare_page(mlflow_url: str) -> str:
+    """The address of MLflow's comparison of the demo's `baseline` and `afmrl_cit` evaluations."""
+    client = mlflow.MlflowClient(mlflow_url)
+    experiment = client.get_experiment_by_name("demo")
+    if experiment is None:
+        sys.exit(f"{mlflow_url} has no experiment 'demo': run `afmrl demo` first")
+    newest: dict[str, str] = {}
+    for run in client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]):
+        newest[run.info.run_name or ""] = run.info.run_id
+    try:
+        runs = [newest["evaluation/baseline"], newest["evaluation/afmrl_cit"]]
+    except KeyError as missing:
+        sys.exit(f"experiment 'demo' has no run {missing}")
+    experiments = [experiment.experiment_id]
+    query = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
+    return f"{mlflow_url}/#/compare-runs?{query}"
+
+
+def shoot(page: Page, address: str, awaited: str, picture: Path, press: str | None = None) -> None:
+    """Opens an address, waits until `awaited` is seen, presses a text if asked to, saves what is shown."""
+    page.goto(address, wait_until="domcontentloaded", timeout=PATIENCE_MS)
+    page.get_by_text(awaited).first.wait_for(timeout=PATIENCE_MS)
+    if press is not None:
+        page.get_by_text(press).first.click(timeout=PATIENCE_MS)
+        page.locator("[role=dialog] img, .bp5-dialog img, .bp4-dialog img").first.wait_for(
+            timeout=PATIENCE_MS
+        )
+    page.wait_for_timeout(2_000)  # layouts and pictures settle after their text is there
+    page.screenshot(path=picture)
+    print(f"{picture} ({picture.stat().st_size / 1000:.0f} kB)", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dagster", default="http://127.0.0.1:3000")
+    parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
+    given = parser.parse_args()
+    assets = f"{given.dagster}/assets"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        shoot(page, f"{given.dagster}/asset-groups", "Materialize all", given.out / "ui_graph.png")
+        shoot(page, f"{assets}/round_0/embedder", "loss_curve", given.out / "ui_asset.png")
+        shoot(
+            page,
+            f"{assets}/round_0/embedder",
+            "loss_curve",
+            given.out / "ui_loss_curve.png",
+            "[Show Markdown]",
+        )
+        shoot(
+            page,
+            f"{assets}/release/ablation",
+            "[Show Markdown]",
+            given.out / "ui_ablation.png",
+            "[Show Markdown]",
+        )
+        shoot(page, compare_page(given.mlflow), "recall_at_1", given.out / "ui_compare.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
