@@ -34,7 +34,7 @@ def compare_page(mlflow_url: str) -> str:
         sys.exit(f"{mlflow_url} has no experiment 'demo': run `afmrl demo` first")
     newest: dict[str, str] = {}
     for run in client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]):
-        newest[run.info.run_name or ""] = run.info.run_id
+        newest[(run.info.run_name or "").split(" · ")[0]] = run.info.run_id
     try:
         runs = [newest["evaluation/baseline"], newest["evaluation/afmrl_cit"]]
     except KeyError as missing:
