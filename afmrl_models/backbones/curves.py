@@ -14,13 +14,21 @@ class StepReport(TrainerCallback):
     """Hands what a trainer logs to `report`; `names` maps its names to ours, others are left out.
 
     updates_a_step: optimiser updates that count as one step. A value that is not finite is left out: one
-    overflown gradient norm is no reason to stop a training.
+    overflown gradient norm is no reason to stop a training. A training that goes on after a stop reports what
+    it logged before, too.
     """
 
     def __init__(self, report: Report, names: Mapping[str, str], updates_a_step: int = 1) -> None:
         self._report = report
         self._names = names
         self._updates_a_step = updates_a_step
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            for entry in state.log_history:
+                self._tell(entry, int(entry["step"]))
 
     def on_log(
         self,
@@ -30,12 +38,14 @@ class StepReport(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        if not state.is_world_process_zero or not logs:
-            return
+        if state.is_world_process_zero and logs:
+            self._tell(logs, state.global_step)
+
+    def _tell(self, logs: Mapping[str, Any], step: int) -> None:
         found = {ours: float(logs[theirs]) for theirs, ours in self._names.items() if theirs in logs}
         finite = {name: value for name, value in found.items() if math.isfinite(value)}
         if finite:
-            self._report(finite, state.global_step // self._updates_a_step)
+            self._report(finite, step // self._updates_a_step)
 
 
 def report_curves(

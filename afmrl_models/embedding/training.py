@@ -4,31 +4,29 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
-from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from afmrl_models.attributes.bm25 import BM25
+from afmrl_models.backbones.checkpoint import checkpoint_digest
 from afmrl_models.backbones.curves import Report, report_curves
 from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
+from afmrl_models.embedding.checkpoints import Checkpoints
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
 from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
 from afmrl_models.embedding.loss import (
@@ -38,11 +36,13 @@ from afmrl_models.embedding.loss import (
     product_numbers,
 )
 from afmrl_models.embedding.pairs import MODALITIES, PairBatch, plan_batches
+from afmrl_models.embedding.trainer import EmbedderTrainer, pair_rows
 
 logger = logging.getLogger(__name__)
 
 LossName = Literal["infonce", "agcl"]
 LOGGED_STEPS = 50
+LOGS_A_CHECKPOINT = 5
 CURVES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
 
 
@@ -71,14 +71,17 @@ def train_embedder(
     device: str,
     backbone: BackboneConfig,
     report: Report | None = None,
+    checkpoints: Path | None = None,
 ) -> TrainingResult:
     """Train an embedder from `base` for `steps` steps and save it in directory `out`.
 
     base: a backbone's checkpoint directory, or an embedder to continue. listings: the training split, and
     nothing else. attributes: attribute text by listing id, shown to the embedder as the dropouts say, and
     compared by AGCL's BM25 in every batch; listings it does not hold have none. The listings it has seen are
-    recorded in `out` (`learned_from`). report: is given CURVES while it trains. AdamW, cosine decay after a
-    warm-up, gradients clipped at norm 1.
+    recorded in `out` (`learned_from`). report: is given CURVES while it trains. checkpoints: a folder where
+    about ten checkpoints are written, the last two kept, until the training is done; called again
+    after a stop with all else the same, it goes on from the last whole one to the same model. AdamW, cosine
+    decay after a warm-up, gradients clipped at norm 1.
 
     Raises ValueError when the listings give no pairs to train on.
     """
@@ -94,13 +97,39 @@ def train_embedder(
         return bm25.scores([row], candidates.tolist())[0].numpy()
 
     batches = plan_batches(numbers, config, steps, seed, likeness)
+    torch.manual_seed(seed)  # new adapters start at random
     model = new_embedder(base, backbone, device)
     objective = _objective(loss, model, rows, bm25, config)
+    kept = None
+    if checkpoints is not None:
+        decides = {
+            "base": checkpoint_digest(base),
+            "listings": listings.to_json(orient="records"),
+            "attributes": rows.attributes,
+            "image_size": images.size,
+            "training": config.model_dump(mode="json"),
+            "backbone": backbone.model_dump(mode="json"),
+            "loss": loss,
+            "steps": steps,
+            "seed": seed,
+            "device": device,
+        }
+        kept = Checkpoints(checkpoints, decides)
+    last = None if kept is None else kept.last()
+    if last is not None:
+        done = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME)).global_step
+        logger.info("%s: goes on after step %d of %d", loss, done, steps)
+        rows.note(batches[:done])
     out.parent.mkdir(parents=True, exist_ok=True)
+    logging_steps = max(1, steps // LOGGED_STEPS)
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+    with (
+        nullcontext(checkpoints)
+        if checkpoints is not None
+        else tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+    ) as scratch:
         arguments = SentenceTransformerTrainingArguments(
-            output_dir=scratch,
+            output_dir=str(scratch),
             max_steps=steps,
             per_device_train_batch_size=config.batch_size,
             learning_rate=config.learning_rate,
@@ -113,30 +142,37 @@ def train_embedder(
             dataloader_pin_memory=device != "cpu",
             seed=seed,
             data_seed=seed,
-            save_strategy="no",
+            save_strategy="no" if kept is None else "steps",
+            save_steps=LOGS_A_CHECKPOINT * logging_steps,
+            save_total_limit=2,
             eval_strategy="no",
             logging_strategy="steps",
-            logging_steps=max(1, steps // LOGGED_STEPS),
+            logging_steps=logging_steps,
             report_to="none",
             disable_tqdm=False,
         )
-        trainer = _EmbedderTrainer(
+        trainer = EmbedderTrainer(
             model=model,
             args=arguments,
-            train_dataset=_pair_rows(batches),
+            train_dataset=pair_rows(batches),
             loss=objective,
             data_collator=_ListingCollator(preprocess_fn=model.preprocess, rows=rows),
             batches=batches,
         )
         show_progress(trainer, loss="loss")
         report_curves(trainer, report, CURVES)
-        output = trainer.train()
+        if kept is not None:
+            trainer.add_callback(kept)
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
         history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     seconds = time.perf_counter() - started
     save_embedder(model, out)
     rows.seen.save(out)
+    if kept is not None:
+        kept.remove()
+    steps_logged = np.diff(history["step"], prepend=0)
     metrics = {
-        "train_loss": float(output.training_loss),
+        "train_loss": float(np.average(history["loss"], weights=steps_logged)),
         "steps": float(steps),
         "pairs": float(sum(len(batch.anchors) for batch in batches)),
         "seconds_per_step": seconds / steps,
@@ -193,6 +229,12 @@ class _TrainingListings:
         texts = [attributes.get(id_, "") for id_ in ids]
         return cls(ids, listings["title"].tolist(), products, texts, images)
 
+    def note(self, batches: Sequence[PairBatch]) -> None:
+        """Record batches that were trained on before a stop."""
+        for batch in batches:
+            shown = {*batch.anchors, *batch.positives}
+            self.seen.note("training pairs", *(self.ids[row] for row in shown))
+
     def show(self, row: int, modality: Modality, with_attributes: bool) -> EmbedderInput:
         self.seen.note("training pairs", self.ids[row])
         image = self.images.get(self.ids[row]) if modality != "text" else None
@@ -224,52 +266,3 @@ class _ListingCollator(SentenceTransformerDataCollator):
             "positive": self.rows.show(pair["positive"], positive, pair["positive_attributes"]),
             "label": torch.tensor([pair["anchor"], pair["positive"]]),
         }
-
-
-def _pair_rows(batches: Sequence[PairBatch]) -> Dataset:
-    """All pairs of all batches, batch after batch."""
-    return Dataset.from_dict(
-        {
-            "kind": [batch.kind for batch in batches for _ in batch.anchors],
-            "anchor": np.concatenate([batch.anchors for batch in batches]),
-            "positive": np.concatenate([batch.positives for batch in batches]),
-            "anchor_attributes": np.concatenate([batch.anchor_attributes for batch in batches]),
-            "positive_attributes": np.concatenate([batch.positive_attributes for batch in batches]),
-        }
-    )
-
-
-class _PlannedBatches(DefaultBatchSampler):
-    """The planned batches, in order."""
-
-    def __init__(self, dataset: Dataset, batches: Sequence[PairBatch], batch_size: int) -> None:
-        super().__init__(dataset, batch_size=batch_size, drop_last=False)
-        self.ends = np.cumsum([0, *(len(batch.anchors) for batch in batches)]).tolist()
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (list(range(*limits)) for limits in pairwise(self.ends))
-
-
-class _EmbedderTrainer(SentenceTransformerTrainer):
-    """The library's trainer on planned batches; no automatic model card, which cannot hold photos."""
-
-    def __init__(self, *, batches: Sequence[PairBatch], **settings: Any) -> None:
-        self.batches = batches
-        super().__init__(**settings)
-
-    def get_batch_sampler(
-        self,
-        dataset: Dataset,
-        batch_size: int,
-        drop_last: bool,
-        valid_label_columns: list[str] | None = None,
-        generator: torch.Generator | None = None,
-        seed: int = 0,
-    ) -> _PlannedBatches:
-        return _PlannedBatches(dataset, self.batches, batch_size)
-
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        return None

@@ -93,6 +93,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
                 device=pipeline.device(),
                 backbone=profile.embedder,
                 report=run.log_metrics,
+                checkpoints=pipeline.scratch(BASE_EMBEDDER) / "checkpoint",
             )
             run.log_metrics({f"result/{name}": value for name, value in result.metrics.items()})
             curves["loss_curve"] = metadata.training_curves(result.history, "loss")

@@ -59,6 +59,7 @@ def embedder(
                 device=pipeline.device(),
                 backbone=profile.embedder,
                 report=run.log_metrics,
+                checkpoints=pipeline.scratch(key) / "checkpoint",
             )
             version = log_embedder(run, out, profile.name, image_size=profile.catalog.image_size)
             run.log_metrics(
