@@ -4,7 +4,8 @@ from afmrl_models.catalog.errors import CatalogError
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.ingest import IngestResult, ingest
 from afmrl_models.catalog.quarantine import Reason
-from afmrl_models.catalog.sources import CatalogSource, RawRow, open_source
+from afmrl_models.catalog.raw_rows import CatalogSource, RawRow
+from afmrl_models.catalog.sources import open_source
 from afmrl_models.catalog.splits import split_by_files, split_products
 
 __all__ = [

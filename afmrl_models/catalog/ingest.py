@@ -19,8 +19,9 @@ from afmrl_models.catalog.former_photos import FormerPhotos, decoded_once, decod
 from afmrl_models.catalog.images import ImageStoreWriter
 from afmrl_models.catalog.outcomes import IngestResult, Kept, Refused, Sorter, write_examples
 from afmrl_models.catalog.quarantine import Quarantined, Reason, RowError
+from afmrl_models.catalog.raw_rows import CatalogSource, RawRow
 from afmrl_models.catalog.schema import LISTINGS, QUARANTINE, TableWriter
-from afmrl_models.catalog.sources import CatalogSource, RawRow, open_source
+from afmrl_models.catalog.sources import open_source
 from afmrl_models.catalog.staging import staged
 from afmrl_models.catalog.validation import check_fields, read_image, stated_id
 from afmrl_models.config import CatalogConfig

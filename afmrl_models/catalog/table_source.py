@@ -16,7 +16,7 @@ from afmrl_models.catalog.delimited import read_records
 from afmrl_models.catalog.errors import CatalogError
 from afmrl_models.catalog.photos import PhotoFolder, Photos
 from afmrl_models.catalog.quarantine import Reason
-from afmrl_models.catalog.sources import RawRow
+from afmrl_models.catalog.raw_rows import RawRow
 from afmrl_models.catalog.table_files import (
     DELIMITERS,
     SAVED_DATASET,

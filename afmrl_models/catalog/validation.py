@@ -10,7 +10,7 @@ from typing import Any
 
 from afmrl_models.catalog.photos import Photos, check_bytes
 from afmrl_models.catalog.quarantine import Reason, RowError, storable
-from afmrl_models.catalog.sources import RawRow
+from afmrl_models.catalog.raw_rows import RawRow
 from afmrl_models.config import ColumnMapping
 
 MAX_ID_CHARACTERS = 256

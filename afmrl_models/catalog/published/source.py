@@ -16,7 +16,7 @@ from afmrl_models.catalog.published.entry import Entry
 from afmrl_models.catalog.published.m5product import read_m5product
 from afmrl_models.catalog.published.product1m import read_product1m
 from afmrl_models.catalog.quarantine import Reason
-from afmrl_models.catalog.sources import RawRow
+from afmrl_models.catalog.raw_rows import RawRow
 from afmrl_models.config import ColumnMapping, M5ProductSource, PublishedSource
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
