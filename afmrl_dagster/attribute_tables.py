@@ -53,7 +53,7 @@ class AttributeTables:
     @contextmanager
     def writing(self) -> Iterator[Path]:
         """A fresh folder that becomes the candidate when the block succeeds."""
-        with self.pipeline.replacing((self.group, f"{_NAME}.candidate")) as out:
+        with self.pipeline.replacing((self.group, f"{_NAME}.candidate"), of=(self.group, _NAME)) as out:
             yield out
 
     def require(self) -> Path:

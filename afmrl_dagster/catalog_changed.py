@@ -7,10 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from afmrl_dagster.defs.catalog.assets import RAW_CATALOG
 from afmrl_dagster.execution import PROFILE_TAG, cancel_dead_runs
 from afmrl_dagster.resume import DATA_VERSION
 from afmrl_dagster.seeds import NIGHT_TAG
+from afmrl_dagster.tables import RAW_CATALOG
 from afmrl_models.config import Profile
 from afmrl_models.errors import UserError
 

@@ -20,6 +20,8 @@ from afmrl_dagster.freshness import FRESH, freshness_policy
 from afmrl_dagster.makes import makes
 from afmrl_dagster.project import afmrl_home, config_path
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.round_jobs import round_jobs
+from afmrl_dagster.run_settings import with_run_settings
 from afmrl_dagster.seeds import is_seeded, partitions
 from afmrl_dagster.sensors import watch
 from afmrl_dagster.settings import settings_digest
@@ -47,7 +49,10 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
         identical.identical_products,
     ]
     definitions = dg.Definitions(
-        assets=[asset.map_asset_specs(partial(_of_profile, profile)) for asset in assets],
+        assets=[
+            with_run_settings(asset.map_asset_specs(partial(_of_profile, profile)), profile)
+            for asset in assets
+        ],
         asset_checks=[
             catalog_checks.listing_checks,
             catalog_checks.split_checks,
@@ -61,7 +66,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
         loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
     )
     jobs = nightly.one_seed if len(profile.seeds) == 1 else nightly.several_seeds
-    return dg.Definitions.merge(definitions, jobs(profile, home), watch(profile, home))
+    return dg.Definitions.merge(definitions, jobs(profile, home), round_jobs(profile), watch(profile, home))
 
 
 def _of_profile(profile: Profile, spec: dg.AssetSpec) -> dg.AssetSpec:

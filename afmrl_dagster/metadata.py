@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,17 @@ def training_curves(history: "pd.DataFrame", *shown: str) -> dg.MetadataValue:
 def mlflow_link(run: "RunHandle") -> dg.MetadataValue:
     """The run's page in the MLflow UI."""
     return dg.MetadataValue.url(run.url(mlflow_ui()))
+
+
+def settings(given: Mapping[str, tuple[Any, Any]]) -> dict[str, dg.MetadataValue]:
+    """What a run has set otherwise than the profile: by key, its value and the profile's."""
+    if not given:
+        return {}
+    import pandas as pd
+
+    rows = [(name, json.dumps(ours), json.dumps(theirs)) for name, (ours, theirs) in given.items()]
+    frame = pd.DataFrame(rows, columns=["setting", "this run", "the profile"])
+    return {"settings_of_this_run": table(frame, len(rows))}
 
 
 def changes(found: "Changes", seconds: float) -> dict[str, int | float]:

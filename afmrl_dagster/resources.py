@@ -2,16 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from afmrl_dagster import device_lock
 from afmrl_dagster.seeds import is_seeded, partition_of, seed_of
+from afmrl_dagster.settings import MadeWith
 from afmrl_models.config import Profile, load_profile
 from afmrl_models.errors import UserError
 
@@ -30,7 +31,8 @@ class MissingAssetError(UserError):
 class Pipeline(dg.ConfigurableResource):
     """One profile and the directory its tables, photos and models live in.
 
-    A run of one seed's partition sees that seed's outputs, and those that all seeds share.
+    A run of one seed's partition sees that seed's outputs, and those that all seeds share. A step that was
+    given settings of its own sees them in the profile.
     """
 
     config_path: str = Field(description="the profile: a YAML file such as assets_config/demo.yaml")
@@ -40,6 +42,7 @@ class Pipeline(dg.ConfigurableResource):
 
     _seed: int | None = PrivateAttr(None)
     _run_id: str | None = PrivateAttr(None)
+    _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the seed from the partition that the run materializes."""
@@ -50,8 +53,19 @@ class Pipeline(dg.ConfigurableResource):
 
     def of_seed(self, seed: int) -> "Pipeline":
         """This pipeline as a run of another seed sees it."""
+        other = self.with_settings(self.given)
+        other._seed = seed
+        return other
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """Settings, by dotted key, that the step was given in place of the profile's."""
+        return self._given
+
+    def with_settings(self, given: Mapping[str, Any]) -> "Pipeline":
+        """This pipeline with these in place of the profile's settings."""
         other = Pipeline(config_path=self.config_path, home=self.home)
-        other._seed, other._run_id = seed, self._run_id
+        other._seed, other._run_id, other._given = self._seed, self._run_id, given
         return other
 
     @property
@@ -69,7 +83,7 @@ class Pipeline(dg.ConfigurableResource):
 
     def profile(self) -> Profile:
         """The validated profile. Raises ProfileError naming the file and the key."""
-        return load_profile(self.config_path)
+        return load_profile(self.config_path, instead=self.given)
 
     def device(self) -> str:
         """`cuda` or `cpu`, as profile and machine say; on a CPU, torch gets the profile's `cpu_threads`.
@@ -116,20 +130,24 @@ class Pipeline(dg.ConfigurableResource):
         root = Path(self.home) / profile.name
         return root / partition_of(self.seed) if is_seeded(profile, key) else root
 
-    def sign(self, directory: Path) -> None:
-        """Note in an output which Dagster run made it."""
+    def sign(self, directory: Path, key: Sequence[str]) -> None:
+        """Note in an output of the asset which Dagster run made it, and with what settings."""
         if self._run_id is not None:
             (directory / RUN_FILE).write_text(self._run_id, encoding="utf-8")
+        MadeWith.of(self.profile(), key).write(directory)
 
     @contextmanager
-    def replacing(self, key: Sequence[str]) -> Iterator[Path]:
-        """A fresh directory that takes the place of the asset's last output when the block succeeds."""
+    def replacing(self, key: Sequence[str], of: Sequence[str] | None = None) -> Iterator[Path]:
+        """A fresh directory that takes the place of the asset's last output when the block succeeds.
+
+        of: the asset's key, where its output is kept under another.
+        """
         final = self.directory(key)
         partial = final.with_name(f".{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        self.sign(partial)
+        self.sign(partial, of or key)
         self.put(partial, key)
 
     def put(self, directory: Path, key: Sequence[str]) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from afmrl_dagster.defs.catalog.assets import RAW_CATALOG
 from afmrl_dagster.resources import RUN_FILE, Pipeline
 from afmrl_dagster.seeds import is_seeded, partition_of
-from afmrl_dagster.settings import settings_digest
+from afmrl_dagster.settings import MadeWith, settings_digest
+from afmrl_dagster.tables import RAW_CATALOG
 
 _CODE_VERSION = "dagster/code_version"
 DATA_VERSION = "dagster/data_version"
@@ -36,6 +36,7 @@ class _Made:
     at: float
     tags: dict[str, str]
     passed: frozenset[str]
+    settings: MadeWith | None
 
 
 @dataclass
@@ -92,8 +93,11 @@ class Records:
         if missing := sorted(blocking - found.passed):
             return f"did not pass {', '.join(missing)}"
         profile = self.pipeline.profile()
-        if found.tags.get(_CODE_VERSION) != settings_digest(profile, output.key.path):
-            return "its settings have changed"
+        key, made_with = output.key.path, found.settings
+        digest = found.tags.get(_CODE_VERSION) if made_with is None else made_with.digest
+        if digest != settings_digest(profile, key):
+            others = [] if made_with is None else made_with.other_than(profile, key)
+            return f"made with other settings: {', '.join(others)}" if others else "its settings have changed"
         if tuple(output.key.path) == RAW_CATALOG and profile.catalog.source.kind != "generated":
             from afmrl_models.catalog.sources import open_source
 
@@ -115,8 +119,9 @@ class Records:
 
     def _made(self, output: Output) -> _Made | None:
         pipeline = self.pipeline if output.seed is None else self.pipeline.of_seed(output.seed)
+        directory = pipeline.directory(output.key.path)
         try:
-            run_id = (pipeline.directory(output.key.path) / RUN_FILE).read_text(encoding="utf-8")
+            run_id = (directory / RUN_FILE).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         partition = None if output.seed is None else partition_of(output.seed)
@@ -133,7 +138,7 @@ class Records:
                 check = event.asset_check_evaluation_data
                 if check.asset_key == output.key and check.passed:
                     passed.add(check.check_name)
-        return None if tags is None else _Made(at, tags, frozenset(passed))
+        return None if tags is None else _Made(at, tags, frozenset(passed), MadeWith.read(directory))
 
     def _entries(self, run_id: str) -> Sequence[dg.EventLogEntry]:
         if run_id not in self._runs:

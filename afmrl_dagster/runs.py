@@ -29,7 +29,7 @@ def model_run(
     """An MLflow run whose name says round, kind and seed, such as `round_1/embedder · seed 0`.
 
     Its tags, which a version registered in it gets, too: the Dagster run and asset, git revision, profile and
-    its digest, round, kind, seed and catalog digest, and `tags`.
+    its digest, settings given to this run alone, round, kind, seed and catalog digest, and `tags`.
     """
     profile, (first, _, last) = pipeline.profile(), name.partition("/")
     about = {
@@ -38,6 +38,7 @@ def model_run(
         "git.revision": git_revision(),
         "profile": profile.name,
         "profile.digest": profile.digest(),
+        "settings.given": json.dumps(dict(pipeline.given)) if pipeline.given else None,
         "round": first,
         "kind": last,
         "seed": pipeline.run_seed,

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from afmrl_dagster import device_lock, retries
+from afmrl_dagster import device_lock, metadata, retries
 from afmrl_dagster.attribute_tables import AttributeTables
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.run_settings import given_to
 from afmrl_dagster.seeds import is_seeded
 
 Compute = Callable[[dg.AssetExecutionContext, Pipeline], dg.MaterializeResult]
@@ -19,7 +20,8 @@ _LEFT_ELSEWHERE = {("release", "champion")}
 def step(compute: Compute) -> Compute:
     """Under `@dg.asset`: the computation of an asset.
 
-    Before it, everything upstream must have been made (MissingAssetError names what was not). Meanwhile, a
+    Before it, everything upstream must have been made (MissingAssetError names what was not), and settings
+    that the run gives this asset come into force (`run_settings`); its metadata states them. Meanwhile, a
     device that it asks for is used by no other step. A failure of the network is tried again, as often as
     `runs.retries` says; no other failure is.
     """
@@ -27,11 +29,14 @@ def step(compute: Compute) -> Compute:
     @functools.wraps(compute)
     def computed(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         _require_upstream(context, pipeline)
+        given = given_to(context, pipeline)
+        pipeline = pipeline.with_settings({name: value for name, (value, _) in given.items()})
         profile = pipeline.profile()
         holder = f"run {context.run_id[:8]} ({context.asset_key.to_user_string()} of {profile.name})"
         try:
             with device_lock.one_step(holder, context.log):
-                return compute(context, pipeline)
+                result = compute(context, pipeline)
+            return result._replace(metadata={**metadata.settings(given), **(result.metadata or {})})
         except Exception as error:
             retry = context.retry_number
             if retry >= profile.runs.retries or not retries.is_transient(error):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from afmrl_models.catalog.evaluation_set import EvaluationSet
     from afmrl_models.catalog.images import ImageStore
 
+RAW_CATALOG = ("catalog", "raw_catalog")
 LISTINGS = ("catalog", "listings")
 SPLITS = ("catalog", "splits")
 EVALUATION_SET = ("catalog", "evaluation_set")

@@ -31,8 +31,8 @@ def _every_other_task() -> dict[TaskName, TaskLimit]:
 class ChampionConfig(Strict):
     """The rules of `release/champion`, on the frozen evaluation set."""
 
-    task: TaskName = "fine_grained"
-    metric: MetricName = "recall_at_1"
+    task: TaskName = Field("fine_grained", description="judged on this task")
+    metric: MetricName = Field("recall_at_1", description="by this metric")
     require: Literal["better", "not_worse"] = Field(
         "not_worse", description="better: the interval of the difference lies above zero"
     )

@@ -20,10 +20,15 @@ class ProfileError(UserError):
     """A profile that cannot be used; the message names the file and the key."""
 
 
-def load_profile(path: str | Path, environment: Mapping[str, str] | None = None) -> Profile:
+def load_profile(
+    path: str | Path,
+    environment: Mapping[str, str] | None = None,
+    instead: Mapping[str, Any] | None = None,
+) -> Profile:
     """Read and validate a profile; `${ENV}` and `${ENV:-default}` are expanded in every string.
 
-    `expectations` may name a file beside the profile that holds the list of entries.
+    `expectations` may name a file beside the profile that holds the list of entries. instead: values by
+    dotted key that take the place of the file's.
     Raises ProfileError naming the file and key for a missing file, malformed YAML, an unset
     variable, an unknown key or a wrong type.
     """
@@ -37,10 +42,17 @@ def load_profile(path: str | Path, environment: Mapping[str, str] | None = None)
     if isinstance(named := expanded.get(_EXPECTATIONS), str):
         beside = path.parent / named
         expanded[_EXPECTATIONS] = _expand(_read(beside, "file of expectations"), environment, beside, "")
+    for key, value in (instead or {}).items():
+        *sections, name = key.split(".")
+        place = expanded
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
     try:
         return Profile.model_validate(expanded)
     except ValidationError as error:
-        lines = [f"{path}: {len(error.errors())} problem(s)"]
+        changed = f" with {', '.join(instead)} as the run's configuration says" if instead else ""
+        lines = [f"{path}{changed}: {len(error.errors())} problem(s)"]
         for problem in error.errors():
             where = _place(problem["loc"], expanded.get(_EXPECTATIONS), beside)
             given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r:.80})"

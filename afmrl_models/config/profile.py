@@ -224,11 +224,13 @@ class TeacherConfig(Strict):
 class SftConfig(Strict):
     """Distillation of the teacher into the generator (TRL's SFTTrainer)."""
 
-    steps: int = Field(200, ge=1)
-    batch_size: int = Field(64, ge=1)
+    steps: int = Field(200, ge=1, description="optimiser steps")
+    batch_size: int = Field(64, ge=1, description="listings a step")
     mini_batch_size: int | None = Field(None, ge=1, description="rows a forward pass; null: batch_size")
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_share: float = Field(0.05, ge=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
+    warmup_share: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises"
+    )
     title_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of the rows shown without title, so that the photo must be read"
     )
@@ -240,8 +242,8 @@ class SftConfig(Strict):
 class GenerationConfig(Strict):
     """How the generator writes attributes for many listings."""
 
-    batch_size: int = Field(128, ge=1)
-    max_new_tokens: int = Field(96, ge=8)
+    batch_size: int = Field(128, ge=1, description="listings a batch")
+    max_new_tokens: int = Field(96, ge=8, description="longer texts are cut")
     chunk_size: int = Field(
         2048, ge=1, description="listings written to disk at once; a stopped run resumes after them"
     )
@@ -274,11 +276,11 @@ class EmbedderTraining(Strict):
     gradient_caching: bool = Field(
         True, description="memory of one mini-batch only; off: a third faster, memory of the whole batch"
     )
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
     warmup_share: float = Field(
         0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises"
     )
-    temperature: float = Field(0.05, gt=0)
+    temperature: float = Field(0.05, gt=0, description="similarities are divided by it")
     pair_kinds: dict[PairKind, float] = Field(
         default_factory=_pair_kinds,
         description="share of the batches of each kind",
@@ -296,8 +298,8 @@ class EmbedderTraining(Strict):
         0.1, ge=0, description="AGCL's delta: a candidate above the positive by more is left out"
     )
     bm25_scale: AgclScale = Field("self", description="AGCL's B_ij: raw, or divided by B_ii")
-    bm25_k1: float = Field(1.2, ge=0)
-    bm25_b: float = Field(0.75, ge=0, le=1)
+    bm25_k1: float = Field(1.2, ge=0, description="BM25's term saturation")
+    bm25_b: float = Field(0.75, ge=0, le=1, description="BM25's length normalisation")
 
     @model_validator(mode="after")
     def _kinds(self) -> Self:
@@ -362,13 +364,13 @@ class RefinementConfig(Strict):
     mini_batch_size: int | None = Field(None, ge=1, description="texts a forward pass; null: all of a step's")
     passes: int = Field(1, ge=1, description="updates on the same sampled texts; above 1 the clipping acts")
     steps: int = Field(40, ge=1, description="batches of texts sampled, scored and learned from")
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(1e-4, gt=0, description="of GRPO, constant")
     beta: float = Field(
         0.04, ge=0, description="weight of the KL term that keeps the policy near the SFT model"
     )
     clip: float = Field(0.2, gt=0, description="GRPO's epsilon")
-    temperature: float = Field(1.0, gt=0)
-    max_new_tokens: int = Field(96, ge=8)
+    temperature: float = Field(1.0, gt=0, description="of the sampling")
+    max_new_tokens: int = Field(96, ge=8, description="longer texts are cut")
     cit_share: float = Field(
         0.3, gt=0, le=1, description="share of the training listings written anew for CIT"
     )

@@ -78,7 +78,7 @@ def test_checks_that_guard_a_step_block_it(definitions: dg.Definitions) -> None:
     warn = {key.name for key in graph.asset_check_keys if not graph.get(key).blocking}
     profile = load_profile(shipped_profile("demo"))
     warnings = {entry.name for entry in profile.expectations if entry.severity == "warning"}
-    assert warnings and warn == warnings | {"versions_are_sound"}
+    assert warnings and warn == warnings | {"versions_are_sound", "equal_budget"}
 
 
 def test_one_job_for_everything_and_a_nightly_schedule_that_is_off(definitions: dg.Definitions) -> None:
@@ -89,10 +89,18 @@ def test_one_job_for_everything_and_a_nightly_schedule_that_is_off(definitions: 
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
 
 
-def test_further_rounds_are_unrolled(tmp_path: Path) -> None:
+def test_further_rounds_are_unrolled_and_each_has_a_job_with_its_checks(tmp_path: Path) -> None:
     config = tmp_path / "three.yaml"
     config.write_text("name: three\nrounds: 3\ncatalog: {source: {kind: generated}}\n", encoding="utf-8")
-    graph = build_definitions(config, tmp_path).resolve_asset_graph()
+    definitions = build_definitions(config, tmp_path)
+    graph = definitions.resolve_asset_graph()
+    for number in range(4):
+        layer = definitions.resolve_job_def(f"round_{number}").asset_layer
+        group = {key for key in graph.get_all_asset_keys() if key.path[0] == f"round_{number}"}
+        assert layer.executable_asset_keys == group and len(group) == 4
+        assert {key for key in graph.asset_check_keys if key.asset_key in group} == set(
+            layer.asset_graph.asset_check_keys
+        )
     third = graph.get(dg.AssetKey(["round_3", "attribute_generator"]))
     assert {key.to_user_string() for key in third.parent_keys} == {
         "round_2/attribute_generator",

@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from afmrl_dagster.project import shipped_profile
+from afmrl_models.config import load_profile
+
+LAUNCHPAD = """{ runConfigSchemaOrError(mode: "default", selector: {
+  pipelineName: "everything", repositoryName: "__repository__", repositoryLocationName: "afmrl"
+}) { __typename ... on RunConfigSchema { rootDefaultYaml } } }"""
 QUERY = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
   name location { name } jobs { name } schedules { name scheduleState { status } }
   assetNodes { groupName assetKey { path } } } } } }"""
@@ -51,13 +58,20 @@ def ask(url: str, query: str, patience: float = 90) -> dict:
             time.sleep(0.5)
 
 
-def test_a_served_code_location_shows_the_graph(server: str) -> None:
+def test_a_served_code_location_shows_the_graph_and_fills_in_the_launchpad(server: str) -> None:
     (repository,) = ask(server, QUERY)["repositoriesOrError"]["nodes"]
     assert repository["location"]["name"] == "afmrl"
-    assert "everything" in {job["name"] for job in repository["jobs"]}
+    assert {"everything", "round_0", "round_1"} <= {job["name"] for job in repository["jobs"]}
     assert [(s["name"], s["scheduleState"]["status"]) for s in repository["schedules"]] == [
         ("nightly", "STOPPED")
     ]
     groups = {node["groupName"] for node in repository["assetNodes"]}
     assert groups == {"catalog", "models", "attributes", "baseline", "round_0", "round_1", "release"}
     assert ["release", "ablation"] in [node["assetKey"]["path"] for node in repository["assetNodes"]]
+    scaffolded = yaml.safe_load(ask(server, LAUNCHPAD)["runConfigSchemaOrError"]["rootDefaultYaml"])["ops"]
+    demo = load_profile(shipped_profile("demo"))
+    assert scaffolded["catalog__raw_catalog"]["config"]["catalog"] == {"limit": 0}
+    given = scaffolded["round_0__embedder"]["config"]["training"]
+    assert (given["steps"], given["bm25_scale"]) == (demo.training.steps, demo.training.bm25_scale)
+    champion = scaffolded["release__champion"]["config"]["champion"]
+    assert champion["max_regression"] == demo.champion.max_regression

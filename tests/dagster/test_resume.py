@@ -125,7 +125,7 @@ def test_another_seed_is_the_only_one_to_train(house: House) -> None:
     faults = house.faults()
     assert faults["seed_2  models/base_embedder"] == "not made yet"
     assert [faults[name] for name in OUTPUTS[:3]] == [None, None, None]
-    assert faults["release/ablation"] == "its settings have changed"
+    assert faults["release/ablation"] == "made with other settings: seeds [0, 1] (the profile: [0, 1, 2])"
 
 
 def test_a_changed_training_setting_trains_again_and_keeps_the_catalog(house: House) -> None:
@@ -133,7 +133,8 @@ def test_a_changed_training_setting_trains_again_and_keeps_the_catalog(house: Ho
     house.configure(training={"steps": 7})
     faults = house.faults()
     assert faults["catalog/listings"] is None
-    assert faults["seed_0  models/base_embedder"] == "its settings have changed"
+    changed = "made with other settings: training.steps 200 (the profile: 7)"
+    assert faults["seed_0  models/base_embedder"] == changed
 
 
 def test_the_same_data_read_again_makes_nothing_stale_and_other_data_all(house: House) -> None:

@@ -5,9 +5,8 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.step import step
-from afmrl_dagster.tables import EVALUATION_SET, LISTINGS, SPLITS, Tables
+from afmrl_dagster.tables import EVALUATION_SET, LISTINGS, RAW_CATALOG, SPLITS, Tables
 
-RAW_CATALOG = ("catalog", "raw_catalog")
 _FIRST_ROWS = 5
 
 
@@ -31,7 +30,7 @@ def raw_catalog(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mat
     source = open_source(config, out, progress=True)
     digest = source.digest()
     out.mkdir(parents=True, exist_ok=True)
-    pipeline.sign(out)
+    pipeline.sign(out, RAW_CATALOG)
     first = [{"row": raw.row, **raw.values} for raw in islice(source.rows(), _FIRST_ROWS)]
     mapped = source.columns.model_dump()
     taken_for = {column: key for key, column in mapped.items() if isinstance(column, str)}
@@ -167,7 +166,7 @@ def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         with pipeline.replacing(EVALUATION_SET) as out:
             freeze_evaluation_set(tables.listings, tables.splits, tables.images, out)
     else:
-        pipeline.sign(pipeline.directory(EVALUATION_SET))
+        pipeline.sign(pipeline.directory(EVALUATION_SET), EVALUATION_SET)
     frozen = Tables(pipeline).judged_on()
     sample = frozen.listings.sample(min(24, len(frozen.listings)), random_state=0)
     return dg.MaterializeResult(

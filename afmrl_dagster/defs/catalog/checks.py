@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from afmrl_dagster import metadata
-from afmrl_dagster.defs.catalog.assets import RAW_CATALOG
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.tables import LISTINGS, SPLITS, Tables
+from afmrl_dagster.run_settings import as_raw_was_read
+from afmrl_dagster.tables import LISTINGS, RAW_CATALOG, SPLITS, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,8 @@ def listing_checks(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
     from afmrl_models.catalog.sources import open_source
 
     tables = Tables(pipeline)
-    rows = open_source(pipeline.profile().catalog, pipeline.directory(RAW_CATALOG)).count_rows()
+    catalog = pipeline.with_settings(as_raw_was_read(pipeline)).profile().catalog
+    rows = open_source(catalog, pipeline.directory(RAW_CATALOG)).count_rows()
     quarantine = read_table(pipeline.directory(LISTINGS) / "quarantine.parquet")
     kept = read_table(pipeline.directory(LISTINGS) / "listings.parquet", ["listing_id"])
     yield from _report(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from afmrl_dagster import metadata
+from afmrl_dagster.defs.release.budget import EQUAL_BUDGET, other_settings, unequal_budgets
 from afmrl_dagster.defs.rounds.evaluations import LEFT_OUT, Row, metrics_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import git_revision, model_run
@@ -13,6 +14,8 @@ from afmrl_dagster.step import step
 from afmrl_dagster.tables import Tables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from afmrl_models.retrieval.evaluation import Evaluation
 
 ABLATION = ("release", "ablation")
@@ -24,6 +27,14 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
     @dg.asset(
         key=list(ABLATION),
         deps=[list(metrics_key(group)) for group in rows],
+        check_specs=[
+            dg.AssetCheckSpec(
+                EQUAL_BUDGET,
+                asset=list(ABLATION),
+                description="All embedders of a seed were trained with the same settings, but for those of "
+                "AGCL's loss: what a row adds is the method's, not a longer training's.",
+            )
+        ],
         group_name="release",
         kinds={"python", "mlflow"},
         description="What each step of the method is worth: a row a step, on the same queries of unseen "
@@ -47,6 +58,7 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
             bootstrap=profile.evaluation.bootstrap,
             seed=profile.seeds[0],
         )
+        others, unequal = other_settings(pipeline, rows), unequal_budgets(pipeline, rows)
         about = {
             "profile": profile.name,
             "profile_digest": profile.digest(),
@@ -54,11 +66,15 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
             "catalog_digest": Tables(pipeline).catalog_digest()[:12],
             "seeds": ", ".join(map(str, profile.seeds)),
             "bootstrap": profile.evaluation.bootstrap,
+            **{
+                f"other settings of {asset}": made_with for asset, made_with in others.itertuples(index=False)
+            },
         }
+        ladder = _warning(others, unequal) + summary(judged, left_out)
         with pipeline.replacing(ABLATION) as out, model_run(context, pipeline, "release/ablation") as run:
             record = {"about": about, "left_out": left_out, **judged.as_dict()}
             (out / "ablation.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-            (out / "ablation.md").write_text(summary(judged, left_out), encoding="utf-8")
+            (out / "ablation.md").write_text(ladder, encoding="utf-8")
             (out / "evidence.md").write_text(evidence(judged, about, left_out), encoding="utf-8")
             judged.rows.to_parquet(out / "ablation.parquet", index=False)
             pictures = {judged.tasks[0]: "ablation.png"}
@@ -81,14 +97,34 @@ def ablation(rows: dict[str, list[Row]]) -> dg.AssetsDefinition:
             metadata={
                 **plots,
                 **metadata.stored_table(pipeline.directory(ABLATION) / "ablation.parquet"),
-                "ladder": dg.MetadataValue.md(summary(judged, left_out)),
+                "ladder": dg.MetadataValue.md(ladder),
+                "made_with_other_settings": metadata.table(others, 100),
                 "all_tasks": dg.MetadataValue.md(headlines_table(judged)),
                 "rows_left_out": left_out,
                 "mlflow_run": metadata.mlflow_link(run),
-            }
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=EQUAL_BUDGET,
+                    passed=unequal.empty,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=None if unequal.empty else _UNEQUAL,
+                    metadata={} if unequal.empty else {"differing": metadata.table(unequal, 100)},
+                )
+            ],
         )
 
     return asset
+
+
+_UNEQUAL = "The embedders were not trained with equal budget: their rows cannot be compared."
+
+
+def _warning(others: "pd.DataFrame", unequal: "pd.DataFrame") -> str:
+    """What stands above the ladder where its rows are not what the profile says; else nothing."""
+    lines = [] if unequal.empty else [_UNEQUAL]
+    lines += [f"{asset} was made with {made_with}." for asset, made_with in others.itertuples(index=False)]
+    return "".join(f"{line}\n\n" for line in lines)
 
 
 def evaluated(
