@@ -1,9 +1,10 @@
 """Curves of a training, reported while it runs under names that every trained version shares."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 # Values by name, and the step they belong to; `RunHandle.log_metrics` of an MLflow run is one.
@@ -54,3 +55,20 @@ def report_curves(
     """Let a trainer report its steps, where somebody wants to know."""
     if report is not None:
         trainer.add_callback(StepReport(report, names, updates_a_step))
+
+
+class LogLastStep(TrainerCallback):
+    """Logs the last step, too, where it is no multiple of the logging steps: the history is complete."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
+def mean_loss(log: Sequence[Mapping[str, Any]]) -> float:
+    """Over all steps of a complete history, whose entries are means over the steps since the one before."""
+    losses = [entry for entry in log if "loss" in entry]
+    steps = np.diff([entry["step"] for entry in losses], prepend=0)
+    return float(np.average([entry["loss"] for entry in losses], weights=steps))

@@ -1,5 +1,6 @@
 """Which listings a training step really saw: a record beside its output, compared with the splits."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,15 @@ class LearnedFrom:
     def note(self, what: str, *listing_ids: str) -> None:
         """Add listings to what `what` (a step, such as "tokenizer") has seen; none: it is about to look."""
         self._seen.setdefault(what, set()).update(listing_ids)
+
+    def state(self) -> dict[str, list[str]]:
+        """What was noted, as JSON."""
+        return {what: sorted(ids) for what, ids in self._seen.items()}
+
+    def restore(self, state: Mapping[str, Sequence[str]]) -> None:
+        """Note what another one's `state` holds."""
+        for what, ids in state.items():
+            self.note(what, *ids)
 
     def save(self, directory: Path) -> None:
         """Write the record into `directory`, beside what other steps have noted there.

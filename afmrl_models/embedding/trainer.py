@@ -1,21 +1,18 @@
-"""The library's trainer on planned batches, with checkpoints that hold what is trained and nothing else."""
+"""The library's trainer on planned batches."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from afmrl_models.backbones.curves import LogLastStep
+from afmrl_models.backbones.trained_weights import KeepsTrainedWeights
 from afmrl_models.embedding.pairs import PairBatch
-
-WEIGHTS = "trained.safetensors"
 
 
 def pair_rows(batches: Sequence[PairBatch]) -> Dataset:
@@ -31,16 +28,13 @@ def pair_rows(batches: Sequence[PairBatch]) -> Dataset:
     )
 
 
-class EmbedderTrainer(SentenceTransformerTrainer):
-    """Takes `batches` in their order; no automatic model card, which cannot hold photos.
-
-    Its checkpoints hold the weights that train, by name: whole models and adapters alike.
-    """
+class EmbedderTrainer(KeepsTrainedWeights, SentenceTransformerTrainer):
+    """Takes `batches` in their order; no automatic model card, which cannot hold photos."""
 
     def __init__(self, *, batches: Sequence[PairBatch], **settings: Any) -> None:
         self.batches = batches
         super().__init__(**settings)
-        self.add_callback(_LogLastStep())
+        self.add_callback(LogLastStep())
 
     def get_batch_sampler(
         self,
@@ -56,23 +50,6 @@ class EmbedderTrainer(SentenceTransformerTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         return None
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: weight.detach().contiguous() for name, weight in self._trained().items()}
-        save_file(weights, folder / WEIGHTS)
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
-    ) -> None:
-        kept = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        with torch.no_grad():
-            for name, weight in self._trained().items():
-                weight.copy_(kept[name])
-
-    def _trained(self) -> dict[str, torch.nn.Parameter]:
-        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
-
 
 class _PlannedBatches(DefaultBatchSampler):
     """The planned batches, in order."""
@@ -86,13 +63,3 @@ class _PlannedBatches(DefaultBatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         return (list(range(*limits)) for limits in pairwise(self.ends))
-
-
-class _LogLastStep(TrainerCallback):
-    """Logs the last step, too, where it is no multiple of the logging steps: the history is complete."""
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if state.global_step >= state.max_steps:
-            control.should_log = True

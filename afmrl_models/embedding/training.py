@@ -2,10 +2,8 @@
 
 import logging
 import math
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,17 +14,15 @@ import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
-from transformers import TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
 
 from afmrl_models.attributes.bm25 import BM25
 from afmrl_models.backbones.checkpoint import checkpoint_digest
-from afmrl_models.backbones.curves import Report, report_curves
+from afmrl_models.backbones.curves import Report, mean_loss, report_curves
 from afmrl_models.backbones.training_bar import show_progress
+from afmrl_models.backbones.training_checkpoints import TrainingCheckpoints
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
-from afmrl_models.embedding.checkpoints import Checkpoints
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
 from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
 from afmrl_models.embedding.loss import (
@@ -35,14 +31,13 @@ from afmrl_models.embedding.loss import (
     UncachedMultipleNegativesRankingLoss,
     product_numbers,
 )
-from afmrl_models.embedding.pairs import MODALITIES, PairBatch, plan_batches
+from afmrl_models.embedding.pairs import MODALITIES, plan_batches
 from afmrl_models.embedding.trainer import EmbedderTrainer, pair_rows
 
 logger = logging.getLogger(__name__)
 
 LossName = Literal["infonce", "agcl"]
 LOGGED_STEPS = 50
-LOGS_A_CHECKPOINT = 5
 CURVES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
 
 
@@ -78,10 +73,9 @@ def train_embedder(
     base: a backbone's checkpoint directory, or an embedder to continue. listings: the training split, and
     nothing else. attributes: attribute text by listing id, shown to the embedder as the dropouts say, and
     compared by AGCL's BM25 in every batch; listings it does not hold have none. The listings it has seen are
-    recorded in `out` (`learned_from`). report: is given CURVES while it trains. checkpoints: a folder where
-    about ten checkpoints are written, the last two kept, until the training is done; called again
-    after a stop with all else the same, it goes on from the last whole one to the same model. AdamW, cosine
-    decay after a warm-up, gradients clipped at norm 1.
+    recorded in `out` (`learned_from`). report: is given CURVES while it trains. checkpoints: a folder for
+    `TrainingCheckpoints`; called again after a stop with all else the same, it goes on from the last whole
+    one to the same model. AdamW, cosine decay after a warm-up, gradients clipped at norm 1.
 
     Raises ValueError when the listings give no pairs to train on.
     """
@@ -100,36 +94,23 @@ def train_embedder(
     torch.manual_seed(seed)  # new adapters start at random
     model = new_embedder(base, backbone, device)
     objective = _objective(loss, model, rows, bm25, config)
-    kept = None
-    if checkpoints is not None:
-        decides = {
-            "base": checkpoint_digest(base),
-            "listings": listings.to_json(orient="records"),
-            "attributes": rows.attributes,
-            "image_size": images.size,
-            "training": config.model_dump(mode="json"),
-            "backbone": backbone.model_dump(mode="json"),
-            "loss": loss,
-            "steps": steps,
-            "seed": seed,
-            "device": device,
-        }
-        kept = Checkpoints(checkpoints, decides)
-    last = None if kept is None else kept.last()
-    if last is not None:
-        done = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME)).global_step
-        logger.info("%s: goes on after step %d of %d", loss, done, steps)
-        rows.note(batches[:done])
-    out.parent.mkdir(parents=True, exist_ok=True)
+    decides = {
+        "base": checkpoint_digest(base),
+        "listings": listings.to_json(orient="records"),
+        "attributes": rows.attributes,
+        "image_size": images.size,
+        "training": config.model_dump(mode="json"),
+        "backbone": backbone.model_dump(mode="json"),
+        "loss": loss,
+        "steps": steps,
+        "seed": seed,
+        "device": device,
+    }
     logging_steps = max(1, steps // LOGGED_STEPS)
     started = time.perf_counter()
-    with (
-        nullcontext(checkpoints)
-        if checkpoints is not None
-        else tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
-    ) as scratch:
+    with TrainingCheckpoints(checkpoints, decides, steps, remembered={"seen": rows.seen}) as kept:
         arguments = SentenceTransformerTrainingArguments(
-            output_dir=str(scratch),
+            **kept.arguments,
             max_steps=steps,
             per_device_train_batch_size=config.batch_size,
             learning_rate=config.learning_rate,
@@ -142,9 +123,6 @@ def train_embedder(
             dataloader_pin_memory=device != "cpu",
             seed=seed,
             data_seed=seed,
-            save_strategy="no" if kept is None else "steps",
-            save_steps=LOGS_A_CHECKPOINT * logging_steps,
-            save_total_limit=2,
             eval_strategy="no",
             logging_strategy="steps",
             logging_steps=logging_steps,
@@ -161,18 +139,13 @@ def train_embedder(
         )
         show_progress(trainer, loss="loss")
         report_curves(trainer, report, CURVES)
-        if kept is not None:
-            trainer.add_callback(kept)
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
-    seconds = time.perf_counter() - started
-    save_embedder(model, out)
-    rows.seen.save(out)
-    if kept is not None:
-        kept.remove()
-    steps_logged = np.diff(history["step"], prepend=0)
+        kept.train(trainer)
+        seconds = time.perf_counter() - started
+        save_embedder(model, out)
+        rows.seen.save(out)
+    history = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     metrics = {
-        "train_loss": float(np.average(history["loss"], weights=steps_logged)),
+        "train_loss": mean_loss(trainer.state.log_history),
         "steps": float(steps),
         "pairs": float(sum(len(batch.anchors) for batch in batches)),
         "seconds_per_step": seconds / steps,
@@ -228,12 +201,6 @@ class _TrainingListings:
         products = listings["product_id"].tolist()
         texts = [attributes.get(id_, "") for id_ in ids]
         return cls(ids, listings["title"].tolist(), products, texts, images)
-
-    def note(self, batches: Sequence[PairBatch]) -> None:
-        """Record batches that were trained on before a stop."""
-        for batch in batches:
-            shown = {*batch.anchors, *batch.positives}
-            self.seen.note("training pairs", *(self.ids[row] for row in shown))
 
     def show(self, row: int, modality: Modality, with_attributes: bool) -> EmbedderInput:
         self.seen.note("training pairs", self.ids[row])

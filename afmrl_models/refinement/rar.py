@@ -21,7 +21,6 @@ distribution.
 """
 
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,15 +29,18 @@ from typing import Any
 
 import pandas as pd
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import AutoProcessor, GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from afmrl_models.attributes.prompt import trl_prompt
 from afmrl_models.backbones.adapters import lora_config
-from afmrl_models.backbones.checkpoint import save_checkpoint
+from afmrl_models.backbones.checkpoint import checkpoint_digest, save_checkpoint
 from afmrl_models.backbones.curves import Report, report_curves
 from afmrl_models.backbones.processor import register
+from afmrl_models.backbones.trained_weights import KeepsTrainedWeights
 from afmrl_models.backbones.training_bar import show_progress
+from afmrl_models.backbones.training_checkpoints import TrainingCheckpoints
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config import BackboneConfig, RefinementConfig
 from afmrl_models.embedding.embedder import load_embedder
@@ -111,6 +113,7 @@ def refine_generator(
     gallery_attributes: Mapping[str, str] | None = None,
     report: Report | None = None,
     embedder_batch_size: int = 64,
+    checkpoints: Path | None = None,
 ) -> RarResult:
     """Refine the generator at `generator` against the frozen embedder and save model and processor to `out`.
 
@@ -120,7 +123,9 @@ def refine_generator(
     `listings` is the training split only; queries are its listings with another listing of the same product.
     `gallery_attributes`: attribute texts that the gallery shows, where retrieval enriches it, too.
     `backbone` says dtype, attention and LoRA (merged before saving); bfloat16 means autocast over float32
-    weights. `report` is given CURVES while it trains.
+    weights. `report` is given CURVES while it trains. `checkpoints`: a folder for `TrainingCheckpoints`;
+    called again after a stop with all else the same, it goes on from the last whole one to the same model,
+    with the texts that an undisturbed training would have sampled.
     Raises ValueError if there are fewer query listings than queries_per_step.
     """
     started = time.perf_counter()
@@ -147,27 +152,62 @@ def refine_generator(
     recorder = RecordedReward(reward, config)
     register()
     processor = AutoProcessor.from_pretrained(generator, padding_side="left", truncation_side="left")
-    with tempfile.TemporaryDirectory(prefix="rar-") as scratch:
-        trainer = GRPOTrainer(
+    decides = {
+        "generator": checkpoint_digest(generator),
+        "embedder": checkpoint_digest(embedder),
+        "listings": listings.to_json(orient="records"),
+        "gallery_attributes": None if gallery_attributes is None else dict(gallery_attributes),
+        "keys": list(keys),
+        "image_size": images.size,
+        "refinement": config.model_dump(mode="json"),
+        "backbone": backbone.model_dump(mode="json"),
+        "seed": seed,
+        "device": device,
+    }
+    with TrainingCheckpoints(
+        checkpoints,
+        decides,
+        config.steps * config.passes,
+        multiple_of=config.passes,  # the texts that a step has sampled are in no checkpoint
+        remembered={"samples": recorder},
+    ) as kept:
+        trainer = _Trainer(
+            passes_done=kept.done // (len(queries) // config.queries_per_step * config.passes),
             model=str(generator),
             reward_funcs=recorder,
-            args=_arguments(config, backbone, _unwritable(generator, processor), Path(scratch), seed, device),
+            args=_arguments(
+                config, backbone, _unwritable(generator, processor), seed, device, kept.arguments
+            ),
             train_dataset=query_rows(queries, listings, images, keys),
             processing_class=processor,
             peft_config=lora_config(backbone.lora),
         )
         show_progress(trainer, reward="reward", frac_reward_zero_std="without signal")
         report_curves(trainer, report, CURVES, updates_a_step=config.passes)
-        trainer.train()
+        kept.train(trainer)
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_checkpoint(model.merge_and_unload() if backbone.lora else model, processor, out)
-    recorder.seen.save(out)
+        recorder.seen.save(out)
     history = _history(trainer.state.log_history, config)
     samples = recorder.samples()
     history.to_parquet(out / HISTORY_FILE, index=False)
     samples.to_parquet(out / SAMPLES_FILE, index=False)
     seconds = time.perf_counter() - started
     return RarResult(_summary(history, queries, listings), history, samples, seconds)
+
+
+class _Trainer(KeepsTrainedWeights, GRPOTrainer):
+    """TRL's; one that goes on after so many whole passes over the queries takes them in the order due."""
+
+    def __init__(self, *, passes_done: int, **settings: Any) -> None:
+        self._passes_done = passes_done
+        super().__init__(**settings)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
+        sampler = super()._get_train_sampler(dataset)
+        for _ in range(self._passes_done):
+            next(iter(sampler))  # each pass draws an order
+        return sampler
 
 
 def query_rows(
@@ -192,14 +232,14 @@ def _arguments(
     config: RefinementConfig,
     backbone: BackboneConfig,
     suppress_tokens: list[int],
-    scratch: Path,
     seed: int,
     device: str,
+    checkpoints: Mapping[str, Any],
 ) -> GRPOConfig:
     texts = config.group_size * config.queries_per_step
     mini_batch = config.mini_batch_size or texts
     return GRPOConfig(
-        output_dir=str(scratch),
+        **checkpoints,
         seed=seed,
         use_cpu=device == "cpu",
         bf16=backbone.dtype == "bfloat16",
@@ -228,7 +268,6 @@ def _arguments(
         max_grad_norm=1.0,
         weight_decay=0.0,
         logging_steps=config.passes,
-        save_strategy="no",
         report_to="none",
     )
 

@@ -62,6 +62,15 @@ class RecordedReward:
                 self._kept.append(dict(zip(_COLUMNS, values, strict=True)))
         return [float(reward) for reward in scored.rewards]
 
+    def state(self) -> dict[str, Any]:
+        """What is on record, as JSON."""
+        return {"kept": self._kept, "seen": self.seen.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with what another one's `state` holds."""
+        self._kept = list(state["kept"])
+        self.seen.restore(state["seen"])
+
     def samples(self) -> pd.DataFrame:
         """step, listing_id, prompt, completion, valid, reward, advantage; a row a text, groups together."""
         return pd.DataFrame(self._kept, columns=_COLUMNS)

@@ -1,6 +1,7 @@
 """A training that was stopped goes on from its last checkpoint, and comes to the same model."""
 
 import logging
+import signal
 
 import numpy as np
 import pytest
@@ -18,24 +19,28 @@ class Stopped(Exception):
     pass
 
 
-class Reports(dict):
-    """The loss by step; raises at step `stop`."""
+def cut_off():
+    raise Stopped
 
-    def __init__(self, stop=None):
+
+class Reports(dict):
+    """The loss by step; at step `stop`, what stops the training happens."""
+
+    def __init__(self, stop=None, stopping=cut_off):
         super().__init__()
-        self.stop = stop
+        self.stop, self.stopping = stop, stopping
 
     def __call__(self, values, step):
         if step == self.stop:
-            raise Stopped
+            self.stopping()
         if "train/loss" in values:
             self[step] = values["train/loss"]
 
 
 @pytest.fixture
 def train(small_catalog, tmp_path):
-    def run(out, stop=None, checkpoints=tmp_path / "checkpoint", lora=None, **changes):
-        reports = Reports(stop)
+    def run(out, stop=None, checkpoints=tmp_path / "checkpoint", lora=None, stopping=cut_off, **changes):
+        reports = Reports(stop, stopping)
         settings = {"batch_size": 4, "mini_batch_size": 4, "learning_rate": 3e-3} | changes
         result = train_embedder(
             small_catalog.base,
@@ -59,11 +64,11 @@ def train(small_catalog, tmp_path):
 
 @pytest.fixture
 def stopped(train, tmp_path):
-    """A training stopped after its checkpoints at steps 5 and 10."""
+    """A training stopped after its checkpoints at steps 8 and 10."""
     with pytest.raises(Stopped):
         train("out", stop=STOP)
     folder = tmp_path / "checkpoint"
-    assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-5"]
+    assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-8"]
     return folder
 
 
@@ -107,6 +112,52 @@ def test_a_stopped_training_comes_to_the_same_model(train, tmp_path, forward_ste
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_checkpoint_of_the_step_under_way(train, tmp_path, forward_steps, number):
+    def interrupt():
+        signal.raise_signal(number)
+
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train("resumed", stop=7, stopping=interrupt)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert forward_steps[-1] in (7, 8)
+    taken = len(forward_steps)
+    train("resumed")
+    assert forward_steps[taken] == taken + 1 and forward_steps[-1] == STEPS
+    train("undisturbed", checkpoints=None)
+    assert_same_model(tmp_path / "undisturbed", tmp_path / "resumed")
+
+
+def test_a_second_interrupt_does_not_wait(train, tmp_path, forward_steps):
+    def interrupt_twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        train("out", stop=7, stopping=interrupt_twice)
+    assert not (tmp_path / "checkpoint" / "checkpoint-7").exists()
+
+
+def test_what_was_trained_to_the_end_but_not_saved_is_not_trained_further(
+    train, tmp_path, forward_steps, monkeypatch
+):
+    with monkeypatch.context() as patched:
+        patched.setattr("afmrl_models.embedding.training.save_embedder", lambda *_: cut_off())
+        with pytest.raises(Stopped):
+            train("resumed")
+    assert forward_steps.pop() == STEPS
+    forward_steps.clear()
+    resumed, _ = train("resumed")
+    assert forward_steps == [] and resumed.history.step.iloc[-1] == STEPS
+    train("undisturbed", checkpoints=None)
+    assert_same_model(tmp_path / "undisturbed", tmp_path / "resumed")
+
+
 def test_other_settings_start_anew(train, stopped, forward_steps):
     train("out", learning_rate=1e-3)
     assert forward_steps == list(range(1, STEPS + 1))
@@ -127,7 +178,7 @@ def test_a_damaged_checkpoint_is_not_trusted(train, tmp_path, stopped, forward_s
     with caplog.at_level(logging.WARNING):
         train("out")
     assert "checkpoint-10 is cut off or damaged" in caplog.text
-    assert forward_steps == list(range(6, STEPS + 1))
+    assert forward_steps == list(range(9, STEPS + 1))
     train("undisturbed", checkpoints=None)
     assert_same_model(tmp_path / "undisturbed", tmp_path / "out")
 

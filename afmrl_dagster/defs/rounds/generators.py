@@ -105,6 +105,7 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             seed=pipeline.seed,
             device=pipeline.device(),
             report=run.log_metrics,
+            checkpoints=pipeline.scratch(key) / "checkpoint",
         )
         run.log_metrics({f"result/{name}": value for name, value in result.metrics.items()})
         version = register(run, out, pipeline, tables)
@@ -164,6 +165,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
                 if profile.evaluation.enriches_gallery
                 else None,
                 report=run.log_metrics,
+                checkpoints=pipeline.scratch(key) / "checkpoint",
             )
             run.log_metrics({f"result/{name}": value for name, value in result.metrics.items()})
             log_samples(run, result.samples, tables)
