@@ -11,7 +11,7 @@ from afmrl_dagster.defs.catalog import assets as catalog
 from afmrl_dagster.defs.catalog import checks as catalog_checks
 from afmrl_dagster.defs.leakage import leakage_checks, learners
 from afmrl_dagster.defs.models import assets as models
-from afmrl_dagster.defs.release import identical
+from afmrl_dagster.defs.release import identical, product_index
 from afmrl_dagster.defs.release.ablation import ablation
 from afmrl_dagster.defs.release.champion import champion
 from afmrl_dagster.defs.release.generator_quality import generator_quality
@@ -45,7 +45,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
         ablation(rounds.rows),
         generator_quality(profile.rounds, rounds.rows),
         champion(profile.rounds),
-        identical.product_index,
+        product_index.product_index,
         identical.identical_products,
     ]
     definitions = dg.Definitions(
@@ -58,7 +58,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
             catalog_checks.split_checks,
             *rounds.checks,
             *leakage_checks(learners(profile.rounds)),
-            identical.vectors_are_sound,
+            product_index.vectors_are_sound,
         ],
         resources={"pipeline": Pipeline(config_path=str(config), home=str(home))},
         # One process for all steps: torch is imported once, and no two steps share a GPU.

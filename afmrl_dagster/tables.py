@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from afmrl_models.catalog.evaluation_set import EvaluationSet
     from afmrl_models.catalog.images import ImageStore
+    from afmrl_models.catalog.large_photos import LargePhotos
 
 RAW_CATALOG = ("catalog", "raw_catalog")
 LISTINGS = ("catalog", "listings")
@@ -47,6 +48,15 @@ class Tables:
         from afmrl_models.catalog.images import ImageStore
 
         return ImageStore.open(self.pipeline.made(LISTINGS) / "images")
+
+    @cached_property
+    def large_images(self) -> "LargePhotos":
+        """The same photos larger, for people, as far as the catalog still has them."""
+        from afmrl_models.catalog.large_photos import PHOTO_EDGE, LargePhotos, local_originals
+
+        paths = dict(zip(self.listings["listing_id"], self.listings["image_path"], strict=True))
+        originals = local_originals(self.pipeline.profile().catalog, self.pipeline.directory(RAW_CATALOG))
+        return LargePhotos(self.images, paths, originals, PHOTO_EDGE)
 
     @cached_property
     def evaluation_set(self) -> "EvaluationSet | None":

@@ -8,6 +8,8 @@ from afmrl_models.retrieval.identical import Grouping
 from afmrl_models.retrieval.links import Links, Searchable
 from afmrl_models.retrieval.reviewed import Reviewed, ordered
 
+PAIRS = "ambiguous_pairs.parquet"  # the pairs, as release/identical_products leaves them
+
 
 def ambiguous_pairs(
     index: Searchable,

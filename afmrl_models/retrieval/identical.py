@@ -23,6 +23,7 @@ from afmrl_models.retrieval.reviewed import Pair, Reviewed
 
 logger = logging.getLogger(__name__)
 
+GROUPS = "identical_products.parquet"  # the groups, as release/identical_products leaves them
 # Above this, a component's links are thinned before all its pairs are compared.
 _LARGEST = 2000
 _NEVER = 1e6

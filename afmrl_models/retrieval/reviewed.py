@@ -96,6 +96,16 @@ def harvest(pairs: pd.DataFrame, path: Path) -> int:
     return len(answers)
 
 
+def hand_in(answers: Path, path: Path) -> int:
+    """Take over the answers of another file (CSV or Parquet) that are not in force yet; how many.
+
+    Raises ReviewError naming file and row; then none is taken over.
+    """
+    if not answers.is_file():
+        raise ReviewError(f"{answers}: no such file")
+    return harvest(_read(answers), path)
+
+
 def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS, dtype=object)
