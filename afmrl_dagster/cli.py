@@ -1,4 +1,4 @@
-"""The command line: `afmrl demo | run | ui | embed | evaluate | versions | rollback | …`."""
+"""The command line: `afmrl demo | run | ui | search | serve | embed | evaluate | versions | …`."""
 
 import json
 import os
@@ -79,6 +79,73 @@ def ui(
     from afmrl_dagster.project import shipped_profile
 
     sys.exit(serve((config or shipped_profile("demo")).absolute(), port, mlflow_port, docs_port))
+
+
+@app.command()
+def search(
+    config: Config,
+    image: Annotated[Path | None, typer.Option(help="a photo of the product")] = None,
+    text: Annotated[str | None, typer.Option(help="what a title would say")] = None,
+    attributes: Annotated[
+        str | None, typer.Option(help="such as 'colour: red; material: leather'; else the generator's")
+    ] = None,
+    listing: Annotated[str | None, typer.Option(help="in place of both: a listing of the index")] = None,
+    results: Annotated[int, typer.Option("-k", min=1, max=100, help="listings to find")] = 10,
+    no_generator: Annotated[
+        bool, typer.Option("--no-generator", help="no attributes written by the champion's generator")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the answer as JSON, as the API gives it")] = False,
+    sheet: Annotated[Path | None, typer.Option(help="write a page with the photos here")] = None,
+    open_sheet: Annotated[bool, typer.Option("--open", help="open that page in the browser")] = False,
+) -> None:
+    """Print the listings nearest to a photo, a text or both, or to another listing.
+
+    A photo with a text is searched with attributes, too, which the champion's generator writes, as in the
+    evaluation. Confidence is the calibrated probability that both are one product.
+    """
+    from afmrl_dagster.handover_commands import Asked, print_answer
+    from afmrl_dagster.handover_commands import search as answer_to
+    from afmrl_models.config import load_profile
+
+    if open_sheet and sheet is None:
+        from afmrl_dagster.project import afmrl_home
+
+        sheet = afmrl_home() / load_profile(config).name / "search.html"
+    asked = Asked(image, text, attributes, listing, not no_generator, results)
+    answer = answer_to(config.absolute(), asked, sheet)
+    if as_json:
+        typer.echo(answer.model_dump_json(indent=2))
+    else:
+        print_answer(answer)
+    if sheet is not None:
+        typer.echo(f"{sheet}", err=True)
+    if open_sheet:
+        typer.launch(str(sheet))
+
+
+@app.command()
+def serve(
+    config: Config,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8080,
+) -> None:
+    """Serve search as a page and a JSON API; a night's new index comes into force by itself."""
+    from afmrl_dagster.handover_commands import serve as serve_search
+
+    sys.exit(serve_search(config.absolute(), host, port))
+
+
+@app.command()
+def review(
+    config: Config,
+    answers: Annotated[
+        Path, typer.Argument(help="CSV or Parquet: left_id, right_id, decision (same or different)")
+    ],
+) -> None:
+    """Take over what a person says of doubtful pairs; identical_products.html makes such files."""
+    from afmrl_dagster.handover_commands import review as hand_in
+
+    typer.echo(hand_in(config, answers))
 
 
 @app.command("generate-catalog")

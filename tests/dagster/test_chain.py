@@ -319,6 +319,71 @@ def test_groups_cover_only_known_listings(chain: Chain) -> None:
     assert (groups.groupby("group_id").size() >= 2).all()
 
 
+def test_the_page_of_groups_is_linked_and_in_mlflow(chain: Chain) -> None:
+    folder = chain.pipeline.directory(("release", "identical_products"))
+    page = (folder / "identical_products.html").read_text(encoding="utf-8")
+    assert "groups of identical products" in page and "precision" in page
+    assert 'src="http' not in page and "data:image/jpeg;base64," in page
+    (event,) = chain.result.asset_materializations_for_node("release__identical_products")
+    assert str(event.metadata["page"].value).endswith("/artifacts/identical_products.html")
+    tracking = chain.pipeline.tracking()
+    (run,) = tracking.client.search_runs([tracking.experiment_id()], "tags.kind = 'identical_products'")
+    assert run.info.run_id in str(event.metadata["page"].value)
+    logged = Path(tracking.client.download_artifacts(run.info.run_id, "identical_products.html"))
+    assert logged.read_text(encoding="utf-8") == page
+    assert run.data.metrics["groups"] == event.metadata["groups"].value
+    assert "test/recall" in run.data.metrics
+
+
+def test_search_answers_from_the_champion_s_index(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from afmrl_dagster.cli import app
+
+    monkeypatch.setenv("AFMRL_HOME", str(chain.home))
+
+    def search(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["search", "--config", str(chain.config), *arguments])
+        assert done.exit_code == 0, done.output + str(done.exception)
+        return done.stdout
+
+    listing = chain.tables.listings.iloc[7]
+    photo = tmp_path / "photo.png"
+    chain.tables.images.get(listing["listing_id"]).save(photo)
+    sheet = tmp_path / "sheets" / "found.html"
+    asked = ["--image", str(photo), "--text", listing["title"]]
+    plain = json.loads(search(*asked, "--no-generator", "--json", "--sheet", str(sheet)))
+    assert plain["results"][0]["listing_id"] == listing["listing_id"]
+    assert plain["query"]["attributes"] is None and len(plain["results"]) == 10
+    assert sheet.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 11
+    written = json.loads(search(*asked, "--json"))
+    if written["query"]["attributes"] is None:
+        assert "is no attribute text" in written["notes"][0]
+    else:
+        assert written["query"]["attributes_by"].startswith("models:/tiny-generator/")
+    table = search("--listing", listing["listing_id"], "-k", "3")
+    nearest = json.loads(search("--listing", listing["listing_id"], "-k", "3", "--json"))["results"]
+    assert all(found["listing_id"] in table for found in nearest)
+    assert listing["listing_id"] not in table
+
+
+def test_a_person_s_answers_are_taken_over(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from afmrl_dagster.cli import app
+
+    monkeypatch.setenv("AFMRL_HOME", str(tmp_path))
+    answers = tmp_path / "answers.csv"
+    answers.write_text("left_id,right_id,decision\na,b,same\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["review", "--config", str(chain.config), str(answers)])
+    assert done.exit_code == 0 and "1 new answers" in done.stdout
+    assert "a,b,same" in (tmp_path / "tiny" / "reviewed_pairs.csv").read_text(encoding="utf-8")
+
+
 def test_embed_takes_any_catalog_through_the_registered_models(
     chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

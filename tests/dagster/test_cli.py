@@ -17,7 +17,7 @@ runner = CliRunner()
 
 def test_every_agreed_command_is_there() -> None:
     shown = runner.invoke(app, ["--help"]).output
-    for command in ("demo", "run", "ui", "generate-catalog", "embed", "evaluate"):
+    for command in ("demo", "run", "ui", "search", "serve", "generate-catalog", "embed", "evaluate"):
         assert command in shown
 
 
@@ -56,6 +56,12 @@ def test_evaluate_prints_json(tmp_path: Path) -> None:
         (["evaluate", "--query", "q", "--gallery", "g", "--labels", "l", "--ks", "one"], "--ks"),
         (["embed", "--config", "CONFIG", "--model", "models:/no-such@champion", "--out", "OUT"], "no-such"),
         (["embed", "--config", "CONFIG", "--model", "no/such/folder", "--out", "OUT"], "no/such/folder"),
+        (["search", "--config", "CONFIG"], "--image, --text"),
+        (["search", "--config", "CONFIG", "--text", "a lamp"], "release/product_index was never made"),
+        (["search", "--config", "CONFIG", "--listing", "a", "--text", "b"], "--listing stands alone"),
+        (["search", "--config", "CONFIG", "--image", "no/photo.jpg"], "no/photo.jpg"),
+        (["serve", "--config", "CONFIG"], "release/product_index was never made"),
+        (["review", "--config", "CONFIG", "no/answers.csv"], "no/answers.csv"),
     ],
 )
 def test_a_mistake_is_a_message_that_names_it(
