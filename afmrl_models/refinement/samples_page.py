@@ -1,12 +1,10 @@
 """The texts that RAR sampled, as one page with photos."""
 
-import base64
-import io
-
 import jinja2
 import pandas as pd
 
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.catalog.inline_photo import inline_photo
 
 
 def samples_page(samples: pd.DataFrame, images: ImageStore, title: str) -> str:
@@ -24,16 +22,10 @@ def samples_page(samples: pd.DataFrame, images: ImageStore, title: str) -> str:
             "step": step,
             "listing_id": listing_id,
             "prompt": texts["prompt"].iloc[0],
-            "photo": _photo(images, str(listing_id)),
+            "photo": inline_photo(images.get(str(listing_id))),
             "texts": texts.sort_values("reward", ascending=False, kind="stable").to_dict("records"),
             "signal": texts["reward"].nunique() > 1,
         }
         for (step, listing_id), texts in samples.groupby(["step", "listing_id"], sort=False)
     ]
     return environment.get_template("samples_page.html.jinja").render(title=title, groups=groups[::-1])
-
-
-def _photo(images: ImageStore, listing_id: str) -> str:
-    buffer = io.BytesIO()
-    images.get(listing_id).convert("RGB").save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

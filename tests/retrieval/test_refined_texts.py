@@ -42,7 +42,7 @@ def test_only_texts_that_moved_a_rank_are_shown_the_furthest_first() -> None:
     page = refined_texts_html(rows, Photos(), "What <RAR> changed")
     assert "<script" not in page and "&lt;script&gt;" in page and "<b>" not in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 6 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 6 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "below the top" in page
 
 
