@@ -1,6 +1,7 @@
 """The whole chain on a few dozen products, through Dagster's API, on the code path of the large models."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -291,6 +292,8 @@ def test_two_versions_line_up_in_mlflow(chain: Chain) -> None:
         assert version.tags["catalog.digest"] == digest
         assert {"round", "kind", "seed", "git.revision"} <= version.tags.keys()
     refined = runs["round_1/attribute_generator · seed 0"]
+    losses = [client.get_metric_history(run.info.run_id, "train/loss") for run in (one, two)]
+    assert [[m.step for m in curve] for curve in losses] == [[1, 2, 3], [1, 2, 3]]
     curves = {"rar/reward_mean", "rar/no_signal_share", "rar/text_length", "train/loss"}
     assert curves <= refined.data.metrics.keys()
     steps = [m.step for m in client.get_metric_history(refined.info.run_id, "rar/reward_mean")]
@@ -413,6 +416,19 @@ def test_embed_takes_any_catalog_through_the_registered_models(
     monkeypatch.setattr("afmrl_models.attributes.generator.AttributeGenerator.write", never)
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "embeddings.npy"), vectors)
+
+
+def test_the_decision_has_a_page_in_dagster_and_on_the_version(chain: Chain) -> None:
+    (event,) = chain.result.asset_materializations_for_node("release__champion")
+    page = Path(str(event.metadata["report_file"].value)).read_text(encoding="utf-8")
+    assert "Promoted: the first champion." in page and "Queries won and lost" in page
+    assert not re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,|#)', page)
+    client = chain.pipeline.tracking().client
+    version = client.get_model_version_by_alias("tiny-embedder", "champion")
+    assert version.tags["afmrl.report"] == event.metadata["report"].value
+    run_id = str(event.metadata["report"].value).split("/runs/")[1].split("/")[0]
+    logged = client.download_artifacts(run_id, "champion-versus-challenger.html")
+    assert Path(logged).read_text(encoding="utf-8") == page
 
 
 def test_a_second_night_compares_the_challenger_with_the_champion(chain: Chain) -> None:

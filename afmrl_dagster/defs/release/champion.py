@@ -46,16 +46,24 @@ def champion(rounds: int) -> dg.AssetsDefinition:
     @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
         from afmrl_models.registry.promotion import Bench, Pair, Shown, judge_challenger
-        from afmrl_models.registry.promotion.record import append_history, note_on_versions, rules_markdown
+        from afmrl_models.registry.promotion.record import (
+            append_history,
+            note_on_versions,
+            read_history,
+            report_url,
+            rules_markdown,
+        )
+        from afmrl_models.registry.promotion.report import REPORT, champion_report
         from afmrl_models.retrieval.evaluation import Evaluation
 
         profile = pipeline.profile()
         seed = pipeline.of_seed(profile.seeds[0])
         tables, tracking = Tables(seed), pipeline.tracking()
         frozen = tables.judged_on()
+        bench = Bench(profile, tracking, frozen, pipeline.device(), pipeline.scratch(CHAMPION))
         with pipeline.replacing(CHAMPION) as out, model_run(context, pipeline, "release/champion") as run:
             judgement = judge_challenger(
-                Bench(profile, tracking, frozen, pipeline.device(), pipeline.scratch(CHAMPION)),
+                bench,
                 challenger=Pair(
                     recall_version(seed.directory(embedder_key(last))),
                     recall_version(seed.directory(generator_key(rounds))),
@@ -74,6 +82,9 @@ def champion(rounds: int) -> dg.AssetsDefinition:
                 "dagster_run": context.run_id,
                 "catalog_digest": tables.catalog_digest()[:12],
             }
+            earlier = read_history(pipeline.champion_history())
+            # Aliases have moved: that is on record whatever becomes of the rest.
+            append_history(pipeline.champion_history(), record)
             dataset = run.log_dataset(
                 frozen.listings, f"{profile.name}-evaluation-set", frozen.digest, context="evaluation"
             )
@@ -90,15 +101,17 @@ def champion(rounds: int) -> dg.AssetsDefinition:
                 )
             run.log_metrics(
                 {
-                    f"{kind}/{ruling.rule.split()[0]}": value
+                    f"{kind}/{ruling.measure}": value
                     for ruling in decision.rules
                     for kind, value in (("champion", ruling.champion), ("difference", ruling.difference))
                     if value is not None
                 }
             )
+            report = out / REPORT
+            report.write_text(champion_report(judgement, bench, earlier), encoding="utf-8")
+            run.log_artifact(report)
             link = metadata.mlflow_link(run)
-            note_on_versions(tracking, judgement, str(link.value))
-        append_history(pipeline.champion_history(), record)
+            note_on_versions(tracking, judgement, str(link.value), report)
         (context.log.info if decision.sound else context.log.error)(
             "%s: %s; champion: %s", decision.outcome, decision.reason, decision.champion_after
         )
@@ -111,6 +124,8 @@ def champion(rounds: int) -> dg.AssetsDefinition:
                 "champion_before": decision.champion_before or "none",
                 "champion": decision.champion_after or "none",
                 "evaluation_set": f"{frozen.digest}, frozen {frozen.frozen_at}",
+                "report": dg.MetadataValue.url(report_url(str(link.value), REPORT)),
+                "report_file": dg.MetadataValue.path(pipeline.directory(CHAMPION) / REPORT),
                 "mlflow_run": link,
             },
             check_results=[

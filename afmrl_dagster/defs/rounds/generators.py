@@ -48,9 +48,12 @@ def register(run: "RunHandle", directory: Path, pipeline: Pipeline, tables: Tabl
 
 
 def _shared_params(pipeline: Pipeline, tables: Tables) -> dict[str, object]:
-    """The settings that concern every generator."""
+    """The settings that concern every generator; a refined one, too, was distilled first."""
     profile = pipeline.profile()
     return {
+        "attributes.sft": profile.attributes.sft.model_dump(),
+        "attributes.teacher.kind": profile.attributes.teacher.kind,
+        "attributes.teacher.model": profile.attributes.teacher.model,
         "attributes.keys": tables.attribute_keys,
         "attributes.generation": profile.attributes.generation.model_dump(),
         "generator": profile.generator.model_dump(mode="json"),
@@ -84,14 +87,7 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     profile, tables = pipeline.profile(), Tables(pipeline)
     key = generator_key(0)
     with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
-        run.log_params(
-            {
-                "attributes.sft": profile.attributes.sft.model_dump(),
-                "attributes.teacher.kind": profile.attributes.teacher.kind,
-                "attributes.teacher.model": profile.attributes.teacher.model,
-                **_shared_params(pipeline, tables),
-            }
-        )
+        run.log_params(_shared_params(pipeline, tables))
         log_catalog(run, tables, "train", context="training")
         result = train_generator(
             pipeline.directory(BASE_GENERATOR),

@@ -56,10 +56,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The decision and what was measured for it; None where it was not."""
+    """The decision and what was measured for it; None where it was not.
+
+    opponent: what the pair was held against, or was to be.
+    """
 
     decision: Decision
     pair: Pair
+    opponent: Pair
     challenger: Side | None = None
     champion: Side | None = None
 
@@ -75,6 +79,7 @@ def judge_challenger(bench: Bench, challenger: Pair, baseline: Pair, shown: Show
     if before is not None:
         # Of one that an earlier version of this code promoted, only the aliases tell: and they may move.
         note_generator(tracking, before)
+    opponent = before or baseline
     measured: dict[str, Side] = {}
 
     def judged(
@@ -91,7 +96,7 @@ def judge_challenger(bench: Bench, challenger: Pair, baseline: Pair, shown: Show
             decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
             rules=rules,
         )
-        return Judgement(decision, challenger, measured.get("challenger"), measured.get("champion"))
+        return Judgement(decision, challenger, opponent, measured.get("challenger"), measured.get("champion"))
 
     if before is not None and before.embedder.version == challenger.embedder.version:
         return judged("unchanged", f"{challenger.embedder.uri} is the champion already")
@@ -105,7 +110,6 @@ def judge_challenger(bench: Bench, challenger: Pair, baseline: Pair, shown: Show
     for version in challenger.versions:
         set_alias(tracking, version.name, CHALLENGER, version.version)
     note_generator(tracking, challenger)
-    opponent = before or baseline
     try:
         measured["champion"] = bench.measure(opponent)
     except Untrusted as error:

@@ -11,12 +11,8 @@ from afmrl_models.registry.promotion.rules import Ruling
 from afmrl_models.registry.tracking import Tracking
 
 DECISION, REASON, DECIDED_AT = "afmrl.decision", "afmrl.reason", "afmrl.decided_at"
-EVALUATION_SET, REPLACED, HEADLINE, RUN = (
-    "afmrl.evaluation_set",
-    "afmrl.replaced",
-    "afmrl.headline",
-    "afmrl.decision_run",
-)
+EVALUATION_SET, REPLACED, HEADLINE = "afmrl.evaluation_set", "afmrl.replaced", "afmrl.headline"
+RUN, REPORT_PAGE = "afmrl.decision_run", "afmrl.report"
 
 
 def append_history(path: Path, event: Mapping[str, Any]) -> None:
@@ -39,8 +35,11 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def note_on_versions(tracking: Tracking, judgement: Judgement, run_url: str) -> None:
-    """Tag both versions of the challenger with the decision; the embedder gets it as its description, too."""
+def note_on_versions(tracking: Tracking, judgement: Judgement, run_url: str, report: Path) -> None:
+    """Tag both versions of the challenger with the decision, and put the report among their files.
+
+    The embedder gets the decision as its description, too.
+    """
     decision = judgement.decision
     if decision.outcome == "unchanged":
         return
@@ -50,6 +49,7 @@ def note_on_versions(tracking: Tracking, judgement: Judgement, run_url: str) -> 
         DECIDED_AT: decision.decided_at,
         EVALUATION_SET: decision.evaluation_set,
         RUN: run_url,
+        REPORT_PAGE: report_url(run_url, report.name),
     }
     own = decision.rules[0].challenger if decision.rules else None
     if own is not None:
@@ -58,10 +58,16 @@ def note_on_versions(tracking: Tracking, judgement: Judgement, run_url: str) -> 
         tags[REPLACED] = decision.champion_before
     for version in judgement.pair.versions:
         tag_version(tracking, version, tags)
+        tracking.client.log_model_artifact(version.model_id, str(report))
     embedder = judgement.pair.embedder
     tracking.client.update_model_version(
-        embedder.name, str(embedder.version), description=_description(decision, run_url)
+        embedder.name, str(embedder.version), description=_description(decision, tags)
     )
+
+
+def report_url(run_url: str, name: str) -> str:
+    """The page of a run's artifact in the MLflow UI."""
+    return f"{run_url}/artifactPath/{name}"
 
 
 def rules_markdown(rules: Sequence[Ruling]) -> str:
@@ -85,8 +91,9 @@ def rules_markdown(rules: Sequence[Ruling]) -> str:
     return "\n".join(lines)
 
 
-def _description(decision: Decision, run_url: str) -> str:
+def _description(decision: Decision, tags: Mapping[str, str]) -> str:
     parts = [f"**{decision.outcome}** {decision.decided_at}: {decision.reason}"]
     if decision.rules:
-        parts += [rules_markdown(decision.rules), f"[the decision's run]({run_url})"]
+        parts.append(rules_markdown(decision.rules))
+    parts.append(f"[champion versus challenger]({tags[REPORT_PAGE]}) · [the decision's run]({tags[RUN]})")
     return "\n\n".join(parts)

@@ -1,6 +1,5 @@
 """A pair on the frozen evaluation set: what its generator writes there, and how its embedder searches."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One pair, measured. texts: listing id -> valid attribute text of the set's listings that show one."""
+    """One pair, measured. written: the table its generator wrote for the set; None: it has no generator."""
 
     pair: Pair
     evaluation: "Evaluation"
-    texts: Mapping[str, str]
+    written: pd.DataFrame | None
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Listing id -> attribute text, the valid ones: what the listings showed."""
+        return {} if self.written is None else _valid_texts(self.written)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Bench:
         model = trusted_embedder(self.tracking, pair.embedder, self.device)
         if shown is not None:
             demand_same_vectors(pair.embedder, model, shown, self.profile.evaluation.batch_size)
-        texts = self._texts(pair, shown)
+        written = self._written(pair, shown)
+        texts = {} if written is None else _valid_texts(written)
         config = judged_by(self.profile)
         evaluation = evaluate_embedder(
             model,
@@ -66,20 +71,20 @@ class Bench:
             gallery_attributes=texts if config.enriches_gallery else None,
             seed=self.profile.seeds[0],
         )
-        return Side(pair, evaluation, texts)
+        return Side(pair, evaluation, written)
 
-    def _texts(self, pair: Pair, shown: Shown | None) -> dict[str, str]:
+    def _written(self, pair: Pair, shown: Shown | None) -> pd.DataFrame | None:
         from afmrl_models.attributes.writing import write_attributes
 
         version = pair.generator
         if version is None:
-            return {}
+            return None
         generator = trusted_generator(self.tracking, version, self.device)
         keys, generation = prompted_keys(self.tracking, version), self.profile.attributes.generation
         if shown is not None:
             demand_same_texts(version, generator, keys, shown, generation)
         both = self.profile.evaluation.enriches_gallery
-        table: pd.DataFrame = write_attributes(
+        return write_attributes(
             generator,
             self.frozen.listings if both else self.frozen.queries,
             self.frozen.images,
@@ -88,8 +93,11 @@ class Bench:
             version=f"{version.name}/{version.version}",
             out=self.folder / f"{version.name}-{version.version}.parquet",
         )
-        valid = table[table["valid"]]
-        return dict(zip(valid["listing_id"], valid["attributes_text"], strict=True))
+
+
+def _valid_texts(written: pd.DataFrame) -> dict[str, str]:
+    valid = written[written["valid"]]
+    return dict(zip(valid["listing_id"], valid["attributes_text"], strict=True))
 
 
 def judged_by(profile: Profile) -> EvaluationConfig:
