@@ -1,10 +1,13 @@
 """What the rules say of given evaluations."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from afmrl_models.config import ChampionConfig
+from afmrl_models.registry.promotion.resolution import limit_for, passes_when_equal, resolution
 from afmrl_models.registry.promotion.rules import rulings, verdict
 from afmrl_models.retrieval.evaluation import Evaluation
 
@@ -84,3 +87,48 @@ def test_a_limit_on_the_champions_own_task_or_an_unknown_metric_is_refused() -> 
         config(limits={"fine_grained": {"max_drop": 0.1}})
     with pytest.raises(ValueError, match="recall@1"):
         config(metric="recall@1")
+
+
+def chance_evaluation(hits: np.ndarray) -> Evaluation:
+    frame = pd.DataFrame(
+        {
+            "task": "fine_grained",
+            "query_id": [f"q{i}" for i in range(len(hits))],
+            "product_id": [f"p{i}" for i in range(len(hits))],
+            "recall_at_1": hits.astype(float),
+        }
+    )
+    return Evaluation({"fine_grained/recall_at_1": hits.mean()}, {}, frame, pd.DataFrame(), {})
+
+
+def test_an_equally_good_challenger_passes_as_often_as_is_said() -> None:
+    rng, nights, queries = np.random.default_rng(0), 400, 500
+    found = []
+    for night in range(nights):
+        # Each side finds each query with the same chance; a third of the queries are open.
+        sure, chance = rng.random(queries) < 0.4, rng.random((2, queries)) < 0.5
+        open_ = rng.random(queries) < 0.33
+        sides = [chance_evaluation(np.where(open_, side, sure)) for side in chance]
+        found += rulings(config(max_regression=0.04), *sides, 200, night)
+    said = [passes_when_equal(rule) for rule in found]
+    assert all(share is not None for share in said)
+    passed = np.mean([rule.passed for rule in found])
+    assert np.mean(said) == pytest.approx(passed, abs=0.06)  # type: ignore[arg-type]
+    wanted = np.mean([limit_for(rule) for rule in found])  # type: ignore[list-item]
+    assert np.mean([rule.low >= -wanted for rule in found]) == pytest.approx(0.8, abs=0.06)  # type: ignore[operator]
+
+
+def test_what_the_set_can_tell_is_said_for_each_kind_of_rule() -> None:
+    sides = evaluation(fine_grained=120), evaluation(fine_grained=110)
+    not_worse = resolution(rulings(config(max_regression=0.02), *sides, 1000, 0))
+    assert "200 queries tell differences of 0.0" in not_worse and "with max_regression: 0.0" in not_worse
+    better = resolution(rulings(config(require="better"), *sides, 1000, 0))
+    assert re.search(r"in [23] % of nights.*a true gain of 0\.0", better)
+    limits = {"text_to_image": {"max_drop": 0.01}}
+    two = evaluation(fine_grained=120, text_to_image=90), evaluation(fine_grained=110, text_to_image=80)
+    assert "all rules in" in resolution(rulings(config(limits=limits), *two, 1000, 0))
+    same = evaluation(fine_grained=120)
+    assert resolution(rulings(config(), same, same, 100, 0)) == "no query tells the two models apart"
+    blind = evaluation({"text_to_image": "no query has a match"}, fine_grained=150)
+    assert "cannot be measured" in resolution(rulings(config(task="text_to_image"), blind, blind, 100, 0))
+    assert resolution(()) == "nothing was compared"

@@ -54,6 +54,7 @@ def champion(rounds: int) -> dg.AssetsDefinition:
             rules_markdown,
         )
         from afmrl_models.registry.promotion.report import REPORT, champion_report
+        from afmrl_models.registry.promotion.resolution import resolution
         from afmrl_models.retrieval.evaluation import Evaluation
 
         profile = pipeline.profile()
@@ -115,6 +116,7 @@ def champion(rounds: int) -> dg.AssetsDefinition:
         (context.log.info if decision.sound else context.log.error)(
             "%s: %s; champion: %s", decision.outcome, decision.reason, decision.champion_after
         )
+        context.log.info("the evaluation set: %s", tells := resolution(decision.rules))
         return dg.MaterializeResult(
             metadata={
                 "outcome": decision.outcome,
@@ -126,6 +128,7 @@ def champion(rounds: int) -> dg.AssetsDefinition:
                 "evaluation_set": f"{frozen.digest}, frozen {frozen.frozen_at}",
                 "report": dg.MetadataValue.url(report_url(str(link.value), REPORT)),
                 "report_file": dg.MetadataValue.path(pipeline.directory(CHAMPION) / REPORT),
+                "evaluation_set_tells": tells,
                 "mlflow_run": link,
             },
             check_results=[

@@ -1,7 +1,7 @@
 """The rules of promotion: the champion's own task by the paired bootstrap, a limit for each other one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from afmrl_models.config import ChampionConfig
 from afmrl_models.registry.promotion.compared import Compared, NotMeasured, compare
@@ -12,7 +12,8 @@ from afmrl_models.retrieval.evaluation import Evaluation
 class Ruling:
     """One rule and its verdict. difference: challenger - champion, with its 95 % interval over products.
 
-    limit: what the rule compares with. The numbers are None where nothing was measured; `why` says it.
+    limit: what the rule compares with the difference, or by_interval with the interval's lower end. The
+    numbers are None where nothing was measured; `why` says it.
     """
 
     rule: str
@@ -25,6 +26,7 @@ class Ruling:
     low: float | None = None
     high: float | None = None
     queries: int = 0
+    by_interval: bool = False
 
     @property
     def measure(self) -> str:
@@ -67,7 +69,7 @@ def _own_rule(config: ChampionConfig, found: Compared | NotMeasured) -> Ruling:
     limit = 0.0 if better else -config.max_regression
     rule = f"{name} is better" if better else f"{name} is not worse by more than {config.max_regression:g}"
     if isinstance(found, NotMeasured):
-        return Ruling(rule, False, f"{name} cannot be measured ({found.reason})", limit)
+        return Ruling(rule, False, f"{name} cannot be measured ({found.reason})", limit, by_interval=True)
     passed = found.low > 0 if better else found.low >= limit
     if passed:
         why = f"{rule}: {_numbers(found)}"
@@ -75,7 +77,7 @@ def _own_rule(config: ChampionConfig, found: Compared | NotMeasured) -> Ruling:
         why = f"{name} is not shown to be better: {_numbers(found)}"
     else:
         why = f"{name} may be worse by more than {config.max_regression:g}: {_numbers(found)}"
-    return _measured(rule, passed, why, limit, found)
+    return replace(_measured(rule, passed, why, limit, found), by_interval=True)
 
 
 def _limit_rule(task: str, metric: str, max_drop: float, found: Compared | NotMeasured) -> Ruling:

@@ -13,6 +13,7 @@ from afmrl_models.registry.promotion.report.attribute_changes import attribute_c
 from afmrl_models.registry.promotion.report.forest import axis_of
 from afmrl_models.registry.promotion.report.lineage import differing, lineage
 from afmrl_models.registry.promotion.report.measures import by_category, by_task, rank_table
+from afmrl_models.registry.promotion.resolution import passes_when_equal, resolution
 from afmrl_models.registry.promotion.sides import Bench, Side, judged_by
 from afmrl_models.retrieval.moved_queries import MovedQuery, moved_queries
 from afmrl_models.retrieval.tasks import TASKS
@@ -49,6 +50,8 @@ def champion_report(judgement: Judgement, bench: Bench, history: Sequence[Mappin
         headline=_headline(decision),
         frozen=bench.frozen,
         rules=bench.profile.champion,
+        resolution=resolution(decision.rules),
+        passes_when_equal=passes_when_equal,
         roles=_roles(judgement, bench),
         most_settings=_SETTINGS,
         photo=photo,
