@@ -12,8 +12,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from afmrl_dagster.dagster_home import prepare_dagster_home
 from afmrl_dagster.execution import cancel_dead_runs, execute, failure_reason
-from afmrl_dagster.project import afmrl_home, prepare_dagster_home
+from afmrl_dagster.project import afmrl_home
 from afmrl_dagster.resources import Pipeline, data_docs_root
 from afmrl_dagster.resume import Output, Records
 from afmrl_dagster.seeds import EVERYTHING, RELEASE, SEEDS, SHARED, partition_of

@@ -1,7 +1,6 @@
 """Where this project, its profile and its state are."""
 
 import os
-import shutil
 from pathlib import Path
 
 _SOURCE = Path(__file__).resolve().parents[1]
@@ -27,23 +26,3 @@ def afmrl_home() -> Path:
     """Everything a run writes lives here: AFMRL_HOME, or .afmrl/ in the checkout."""
     named = os.environ.get("AFMRL_HOME")
     return Path(named).absolute() if named else project_root() / ".afmrl"
-
-
-def prepare_dagster_home(home: Path) -> Path:
-    """Make AFMRL_HOME/dagster a Dagster home, and name it in DAGSTER_HOME unless set."""
-    directory = Path(os.environ.setdefault("DAGSTER_HOME", str(home / "dagster")))
-    directory.mkdir(parents=True, exist_ok=True)
-    settings = directory / "dagster.yaml"
-    if not settings.exists():
-        # Runs that the UI and the schedule start wait for one another: no two share a GPU.
-        at_once = 1 if shutil.which("nvidia-smi") else os.cpu_count() or 1
-        settings.write_text(
-            "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
-            f"concurrency:\n  runs:\n    max_concurrent_runs: {at_once}\n"
-            # A long look at the catalog does not hold up the other sensors.
-            "sensors:\n  use_threads: true\n  num_workers: 4\n"
-            # What the library logs, progress among it, is shown in the run's log.
-            "python_logs:\n  managed_python_loggers: [afmrl_models]\n  python_log_level: INFO\n",
-            encoding="utf-8",
-        )
-    return directory
