@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from afmrl_dagster import device_lock
+from afmrl_dagster.execution import PROFILE_TAG
 from afmrl_dagster.seeds import is_seeded, partition_of, seed_of
 from afmrl_dagster.settings import MadeWith
 from afmrl_models.config import Profile, load_profile
@@ -45,11 +46,14 @@ class Pipeline(dg.ConfigurableResource):
     _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Take the seed from the partition that the run materializes."""
+        """Take the seed from the partition that the run materializes; tag the run with the profile."""
         if context.run is not None:
             self._run_id = context.run.run_id
             partition = context.run.tags.get(_PARTITION_TAG)
             self._seed = None if partition is None else seed_of(partition)
+            # A run from the UI is told from those of another profile in the same home by nothing else.
+            if context.instance is not None and PROFILE_TAG not in context.run.tags:
+                context.instance.add_run_tags(self._run_id, {PROFILE_TAG: self.profile().name})
 
     def of_seed(self, seed: int) -> "Pipeline":
         """This pipeline as a run of another seed sees it."""

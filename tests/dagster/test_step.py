@@ -56,6 +56,21 @@ def test_an_upstream_asset_that_was_never_made_is_named_with_what_to_run(
     assert "\n" not in reason
 
 
+def test_a_run_bears_its_profile_whoever_started_it(tmp_path: Path) -> None:
+    definitions = build_definitions(configured(tmp_path), tmp_path / "home")
+    # The second one is that of a selection of assets in the UI.
+    for job in (EVERYTHING, "__ASSET_JOB"):
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = definitions.resolve_job_def(job).execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(["round_0", "attribute_generator"])],
+                raise_on_error=False,
+            )
+            run = instance.get_run_by_id(result.run_id)
+            assert run is not None and run.tags["afmrl/profile"] == "mine"
+            assert not result.success  # failed ones, too: for these an alert asks whose they are
+
+
 def run_once(folder: Path, compute: Callable[[], None], **runs: object) -> dg.ExecuteInProcessResult:
     @dg.asset
     @step
