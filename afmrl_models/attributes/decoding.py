@@ -1,47 +1,53 @@
-"""A greedy decoding loop for many listings at once, for transformers' `generate(custom_generate=…)`.
+"""A greedy decoding loop for many listings at once, for Qwen-VL models.
 
 It writes what `generate` writes greedily (up to rounding: sums run over other batches), with less work:
 
-- the tokens that all prompts of a batch begin with (the instruction) pass through the model once;
+- the tokens that all prompts of a batch begin with (the instruction) pass through the model once, and their
+  keys and values are kept once;
+- prompts are read, photos included, in parts of a batch whose activations fit into a core's cache;
 - finished rows leave the batch, so that a long text does not make the others wait;
 - keys and values are written into buffers with room instead of being copied at every token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from afmrl_models.backbones.prefix_attention import Prefix
+
+READ_AT_ONCE = 32
 ROOM = 32
 LEAVE_AT_SHARE = 0.8
 
 
-def greedy_decoding(
+def greedy_tokens(
     model: Any,
-    input_ids: torch.Tensor,
-    logits_processor: Any,
-    stopping_criteria: Any,
-    generation_config: Any,
-    **inputs: Any,
+    inputs: Mapping[str, Any],
+    positions: torch.Tensor,
+    *,
+    stops: Sequence[int],
+    pad: int,
+    room: int,
 ) -> torch.Tensor:
-    """Decode left-padded prompts (B, L) to the stop tokens or the length limit: (B, L + longest text).
+    """What is written behind left-padded prompts (B, L), to a stop token or `room` tokens: (B, longest).
 
-    Rows are padded on the right behind their stop token. Only the limits of `generation_config` are heeded:
-    no logits processor and no other criterion. inputs: what `generate` prepares, position_ids among it.
+    The model must have `shared_prefix_attention`. inputs: a processor's, one photo of one size a prompt;
+    positions: of `batch_positions`. Rows end with their stop token and are padded with `pad` behind it.
     """
-    stops, pad = generation_config._eos_token_tensor, int(generation_config._pad_token_tensor)
-    room = int(generation_config.max_length) - input_ids.shape[1]
-    logits, cache, mask = _read_prompts(model, input_ids, inputs)
-    position = inputs["position_ids"][..., -1:]
-    text = input_ids.new_full((len(input_ids), room), pad)
-    rows = torch.arange(len(input_ids), device=input_ids.device)
+    seen, prefix, cache, logits = _read(model, inputs, positions, room)
+    position, count = positions[..., -1:], len(logits)
+    own = seen.shape[-1] - room
+    text = logits.new_full((count, room), pad, dtype=torch.long)
+    rows = torch.arange(count, device=logits.device)
     writing = torch.ones_like(rows, dtype=torch.bool)
+    ends = torch.tensor(stops, device=logits.device)
     for step in range(room):
-        token = logits[:, -1].argmax(-1)
+        token = _largest(logits)
         text[rows, step] = torch.where(writing, token, pad)
-        writing &= ~torch.isin(token, stops)
+        writing &= ~torch.isin(token, ends)
         left = int(writing.sum())
         if left == 0 or step + 1 == room:
             break
@@ -49,18 +55,17 @@ def greedy_decoding(
         if left <= LEAVE_AT_SHARE * len(rows):
             staying = writing.nonzero()[:, 0]
             cache.batch_select_indices(staying)
-            rows, token, mask, writing = rows[staying], token[staying], mask[staying], writing[staying]
+            rows, token, seen, writing = rows[staying], token[staying], seen[staying], writing[staying]
             position = position[..., staying, :]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         logits = model(
             input_ids=token[:, None],
-            attention_mask=mask,
+            attention_mask=seen[..., : own + step + 1],
             position_ids=position,
             past_key_values=cache,
+            prefix=prefix,
             use_cache=True,
-            return_dict=True,
-        ).logits
-    return torch.cat([input_ids, text[:, : step + 1]], dim=1)
+        ).logits[:, -1]
+    return text[:, : step + 1]
 
 
 def batch_positions(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor | None:
@@ -88,42 +93,76 @@ def batch_positions(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor | Non
     return positions[:, 0][:, (columns - padding[:, None]).clamp(min=0)]
 
 
-def _read_prompts(
-    model: Any, input_ids: torch.Tensor, inputs: Mapping[str, Any]
-) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
-    """Logits of each row's last token (B, 1, V), the cache of all tokens, and its mask (B, L)."""
-    padding = _padding(input_ids, inputs.get("attention_mask"))
-    shared = _shared(input_ids, padding, inputs.get("mm_token_type_ids"))
-    cache, longest = _roomy_cache(model), int(padding.argmin())
-    if shared:
-        model(
-            input_ids=input_ids[longest : longest + 1, :shared],
-            position_ids=inputs["position_ids"][..., longest : longest + 1, :shared],
-            past_key_values=cache,
+def _read(
+    model: Any, inputs: Mapping[str, Any], positions: torch.Tensor, room: int
+) -> tuple[torch.Tensor, Prefix | None, DynamicCache, torch.Tensor]:
+    """Prompts through the model: which tokens behind the shared ones are seen (B, 1, 1, own + room), what the
+    model keeps of the shared ones and of those behind them, and the logits of the last ones (B, V).
+    """
+    tokens = inputs["input_ids"]
+    padding = _padding(tokens, inputs.get("attention_mask"))
+    shared = _shared(tokens, padding, inputs.get("mm_token_type_ids"))
+    longest = int(padding.argmin())
+    prefix = _read_prefix(model, tokens[longest, :shared], positions[:, longest, :shared])
+    # Behind the shared tokens each row keeps its last `own` columns; of these its first `padding` hold
+    # padding or shared tokens again, and no one sees them.
+    own = tokens.shape[1] - shared
+    seen = torch.arange(own + room, device=tokens.device) >= padding[:, None, None, None]
+    logits = []
+    cache = DynamicCache(config=model.config)
+    layers = [RoomyLayer() for _ in cache.layers]
+    cache.layers = list(layers)
+    patches = inputs["pixel_values"].unflatten(0, (len(tokens), -1))
+    for start in range(0, len(tokens), READ_AT_ONCE):
+        rows = slice(start, start + READ_AT_ONCE)
+        unseen = int(padding[rows].min())
+        columns = slice(shared + unseen, None)
+        part: Any = DynamicCache(config=model.config)
+        outputs = model(
+            input_ids=tokens[rows, columns],
+            attention_mask=_causal(seen[rows, ..., unseen:own]),
+            position_ids=positions[:, rows, columns],
+            pixel_values=patches[rows].flatten(0, 1),
+            image_grid_thw=inputs["image_grid_thw"][rows],
+            past_key_values=part,
+            prefix=prefix,
             use_cache=True,
             logits_to_keep=1,
-            return_dict=True,
         )
-        cache.batch_repeat_interleave(len(input_ids))
-    # Behind the shared tokens each row keeps its last L - shared columns; of these its first `padding` hold
-    # padding or shared tokens again, and are masked.
-    columns = torch.arange(input_ids.shape[1], device=input_ids.device)
-    mask = ((columns < shared) | (columns >= shared + padding[:, None])).long()
-    rest = {
-        name: value[:, shared:] if torch.is_tensor(value) and value.shape[:2] == input_ids.shape else value
-        for name, value in inputs.items()
-        if name not in ("attention_mask", "position_ids", "past_key_values", "use_cache")
-    }
-    outputs = model(
-        input_ids=input_ids[:, shared:],
-        attention_mask=mask,
-        position_ids=inputs["position_ids"][..., shared:],
+        logits.append(outputs.logits[:, -1])
+        for layer, read in zip(layers, part.layers, strict=True):
+            layer.place(rows, read.keys, read.values, (len(tokens), own))
+    return seen, prefix, cache, torch.cat(logits)
+
+
+def _read_prefix(model: Any, tokens: torch.Tensor, positions: torch.Tensor) -> Prefix | None:
+    """What the model keeps of the tokens (P) that all rows begin with; None where there is none."""
+    if not len(tokens):
+        return None
+    cache: Any = DynamicCache(config=model.config)
+    model(
+        input_ids=tokens[None],
+        position_ids=positions[:, None],
         past_key_values=cache,
         use_cache=True,
-        return_dict=True,
-        **rest,
+        logits_to_keep=1,
     )
-    return outputs.logits, cache, mask
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def _causal(seen: torch.Tensor) -> torch.Tensor:
+    """What each column sees (B, 1, L, L) of those that are seen at all (B, 1, 1, L); padding sees itself."""
+    length = seen.shape[-1]
+    before = torch.ones((length, length), dtype=torch.bool, device=seen.device).tril()
+    itself = torch.eye(length, dtype=torch.bool, device=seen.device)
+    return (seen & before) | itself
+
+
+def _largest(logits: torch.Tensor) -> torch.Tensor:
+    """The token of the largest logit (B). numpy finds it twenty times faster than torch on a CPU."""
+    if logits.device.type == "cpu":
+        return torch.from_numpy(logits.float().numpy().argmax(-1))
+    return logits.argmax(-1)
 
 
 def _padding(input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -144,20 +183,21 @@ def _shared(input_ids: torch.Tensor, padding: torch.Tensor, kinds: torch.Tensor 
     return int(same.long().cumprod(0).sum()) if len(input_ids) > 1 else 0
 
 
-def _roomy_cache(model: Any) -> DynamicCache:
-    cache = DynamicCache(config=model.config)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    return cache
-
-
 class RoomyLayer(DynamicLayer):
-    """A growing cache layer that allocates for `ROOM` more tokens at a time; its tensors are views.
-
-    To a single new token it shows its whole buffers, whose rows lie side by side in memory: what is behind
-    the token is zero, and the causal mask hides it.
-    """
+    """A growing cache layer that allocates for `ROOM` more tokens at a time; its tensors are views."""
 
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def place(self, rows: slice, keys: torch.Tensor, values: torch.Tensor, shape: tuple[int, int]) -> None:
+        """Keep states (b, H, l, D) of some rows as the last of L tokens; shape: (B, L) of all rows."""
+        if self._buffers is None:
+            self.lazy_initialization(keys, values)
+            self._buffers = (self._empty(keys, *shape), self._empty(values, *shape))
+        before = shape[1] - keys.shape[-2]
+        for buffer, states in zip(self._buffers, (keys, values), strict=True):
+            buffer[rows, :, :before] = 0
+            buffer[rows, :, before : shape[1]] = states
+        self._show(shape[1])
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -174,31 +214,24 @@ class RoomyLayer(DynamicLayer):
             )
         keys, values = self._buffers
         keys[..., seen:total, :], values[..., seen:total, :] = key_states, value_states
-        self.keys, self.values = keys[..., :total, :], values[..., :total, :]
-        return self._buffers if key_states.shape[-2] == 1 else (self.keys, self.values)
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """How many keys `update` will return for so many new tokens, and the first one's position."""
-        total = self.get_seq_length() + query_length
-        if query_length > 1:
-            return total, 0
-        room = 0 if self._buffers is None else self._buffers[0].shape[-2]
-        return (room if room >= total else total + ROOM), 0
+        return self._show(total)
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep only these rows."""
         super().batch_select_indices(indices)
         self._buffers = None
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row."""
-        super().batch_repeat_interleave(repeats)
-        self._buffers = None
+    def _show(self, total: int) -> tuple[torch.Tensor, torch.Tensor]:
+        assert self._buffers is not None
+        self.keys, self.values = (buffer[..., :total, :] for buffer in self._buffers)
+        return self.keys, self.values
 
-    @staticmethod
-    def _grown(new: torch.Tensor, old: torch.Tensor | None, seen: int) -> torch.Tensor:
-        batch, heads, length, width = new.shape
-        buffer = new.new_zeros((batch, heads, seen + length + ROOM, width))
+    def _grown(self, new: torch.Tensor, old: torch.Tensor | None, seen: int) -> torch.Tensor:
+        buffer = self._empty(new, len(new), seen + new.shape[-2])
         if old is not None and seen:
             buffer[..., :seen, :] = old
         return buffer
+
+    @staticmethod
+    def _empty(like: torch.Tensor, rows: int, length: int) -> torch.Tensor:
+        return like.new_empty((rows, like.shape[1], length + ROOM, like.shape[-1]))

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import numpy as np
 import pandas as pd
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers import GenerationConfig as TransformersGenerationConfig
 
-from afmrl_models.attributes.decoding import batch_positions, greedy_decoding
+from afmrl_models.attributes.decoding import batch_positions, greedy_tokens
 from afmrl_models.attributes.grammar import AttributeTextError, parse
+from afmrl_models.attributes.photo_prompts import PhotoPrompts
 from afmrl_models.attributes.progress import progress_of
 from afmrl_models.attributes.prompt import messages, title_text
 from afmrl_models.backbones.device import pick_device
-from afmrl_models.backbones.photo_attention import batch_photo_attention
+from afmrl_models.backbones.photo_tower import quick_photo_tower
+from afmrl_models.backbones.prefix_attention import shared_prefix_attention
 from afmrl_models.backbones.processor import register
-from afmrl_models.backbones.token_attention import one_token_attention
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.config.profile import GenerationConfig
 
@@ -46,8 +46,8 @@ class AttributeGenerator:
     """A vision-language model that reads photo and title and writes the attribute text."""
 
     def __init__(self, model: Any, processor: Any) -> None:
-        batch_photo_attention(model)
-        one_token_attention(model)
+        quick_photo_tower(model)
+        self._shares_prefix = shared_prefix_attention(model)
         self.model = model.eval()
         self.processor = processor
 
@@ -89,17 +89,19 @@ class AttributeGenerator:
         Greedy unless a temperature is given. Listings are batched by the length of their prompts; what is
         written for one does not depend on its batch but for rounding.
         """
-        ids, prompts = list(listings["listing_id"]), self._prompts(list(listings["title"]), keys)
+        ids = list(listings["listing_id"])
+        prompts = PhotoPrompts(
+            self.processor,
+            self._prompts(list(listings["title"]), keys),
+            lambda rows: images.pixels([ids[i] for i in rows]),
+        )
         written: dict[int, Writing] = {}
 
         def read(batch: list[int]) -> tuple[list[int], Any]:
-            return batch, self._inputs([prompts[i] for i in batch], images.pixels([ids[i] for i in batch]))
+            return batch, prompts.inputs(batch)
 
-        lengths = (
-            [len(tokens) for tokens in self.processor.tokenizer(prompts)["input_ids"]] if prompts else []
-        )
         with progress_of("attributes", len(ids), enabled=progress) as bar:
-            for batch, inputs in one_ahead(read, batches_by_length(lengths, config.batch_size)):
+            for batch, inputs in one_ahead(read, batches_by_length(prompts.lengths, config.batch_size)):
                 texts = self._batch(inputs, config, temperature)
                 written.update(zip(batch, texts, strict=True))
                 bar.update(len(batch))
@@ -112,33 +114,35 @@ class AttributeGenerator:
         before, after = around.rsplit(title_text(""), 1)
         return [f"{before}{title_text(title)}{after}" for title in titles]
 
-    def _inputs(self, prompts: list[str], photos: np.ndarray) -> Any:
-        return self.processor(
-            text=prompts, images=list(photos), padding=True, padding_side="left", return_tensors="pt"
-        )
-
     @torch.inference_mode()
     def _batch(self, inputs: Any, config: GenerationConfig, temperature: float | None) -> list[Writing]:
         inputs = inputs.to(self.model.device, self.model.dtype)
         base = self.model.generation_config
         stops = [base.eos_token_id] if isinstance(base.eos_token_id, int) else list(base.eos_token_id)
+        quickly = temperature is None and self._shares_prefix
+        positions = batch_positions(self.model, inputs) if quickly else None
+        if positions is not None:
+            tokens = greedy_tokens(
+                self.model, inputs, positions, stops=stops, pad=base.pad_token_id, room=config.max_new_tokens
+            )
+        else:
+            tokens = self._generate(inputs, stops, config.max_new_tokens, temperature)
+        return [self._writing(row, set(stops)) for row in tokens.tolist()]
+
+    def _generate(self, inputs: Any, stops: list[int], room: int, temperature: float | None) -> torch.Tensor:
+        """The library's own decoding: of samples, and of models that `greedy_tokens` does not know."""
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature is not None:
             sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-        positions = batch_positions(self.model, inputs) if temperature is None else None
-        tokens = self.model.generate(
-            **inputs,
-            **({} if positions is None else {"position_ids": positions}),
-            generation_config=TransformersGenerationConfig(
-                max_new_tokens=config.max_new_tokens,
-                eos_token_id=stops,
-                pad_token_id=base.pad_token_id,
-                use_cache=True,
-                **sampling,
-            ),
-            custom_generate=greedy_decoding if temperature is None else None,
+        settings = TransformersGenerationConfig(
+            max_new_tokens=room,
+            eos_token_id=stops,
+            pad_token_id=self.model.generation_config.pad_token_id,
+            use_cache=True,
+            **sampling,
         )
-        return [self._writing(row, set(stops)) for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()]
+        tokens: torch.Tensor = self.model.generate(**inputs, generation_config=settings)
+        return tokens[:, inputs["input_ids"].shape[1] :]
 
     def _writing(self, tokens: list[int], stops: set[int]) -> Writing:
         end = next((i for i, token in enumerate(tokens) if token in stops), None)
