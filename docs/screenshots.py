@@ -1,6 +1,7 @@
-"""Makes the screenshots of getting_started.md from a finished demo run, while `afmrl ui` serves it.
+"""Makes the screenshots of the documents from a finished demo run, while `afmrl ui` serves it.
 
     python docs/screenshots.py [--dagster URL] [--mlflow URL] [--out docs/images]
+    python docs/screenshots.py --search URL    # those of `afmrl serve` alone
 
 Needs a Chromium on the PATH. A page that does not show what its picture is for ends the script with an error.
 """
@@ -58,16 +59,34 @@ def shoot(page: Page, address: str, awaited: str, picture: Path, press: str | No
     print(f"{picture} ({picture.stat().st_size / 1000:.0f} kB)", flush=True)
 
 
+def shoot_search(page: Page, address: str, picture: Path) -> None:
+    """Searches with photo and title of one of the listings that the front page shows; saves the answer."""
+    page.goto(address, timeout=PATIENCE_MS)
+    card = page.locator("#answer .card").nth(11)
+    photo = page.request.get(address + (card.locator("img").get_attribute("src") or "")).body()
+    page.fill("#text", card.locator(".title").inner_text())
+    page.set_input_files("#image", {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo})
+    page.locator(".ask [type=submit]").click()
+    page.locator("#answer .rank").first.wait_for(timeout=PATIENCE_MS)
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=picture)
+    print(f"{picture} ({picture.stat().st_size / 1000:.0f} kB)", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dagster", default="http://127.0.0.1:3000")
     parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
+    parser.add_argument("--search", help="address of `afmrl serve`: only its page is shot")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     given = parser.parse_args()
     assets = f"{given.dagster}/assets"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
+        if given.search:
+            shoot_search(page, given.search.rstrip("/"), given.out / "search_page.png")
+            return
         shoot(page, f"{given.dagster}/asset-groups", "Materialize all", given.out / "ui_graph.png")
         shoot(page, f"{assets}/round_0/embedder", "loss_curve", given.out / "ui_asset.png")
         shoot(
