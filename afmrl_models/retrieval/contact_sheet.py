@@ -1,7 +1,5 @@
 """Contact sheets: the best and the worst queries of a task, with the photos and titles of what they found."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -10,6 +8,7 @@ import jinja2
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from afmrl_models.catalog.inline_photo import inline_photo
 from afmrl_models.config.tasks import TaskName
 from afmrl_models.retrieval.evaluation import Evaluation
 
@@ -149,13 +148,10 @@ def contact_sheet_html(
         trim_blocks=True,
     )
 
-    def photo(listing_id: str) -> str:
-        buffer = io.BytesIO()
-        photos.get(listing_id).convert("RGB").save(buffer, "PNG")
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
     parts = [(heading, [row for row in rows if row.kind == kind]) for kind, heading in _HEADINGS.items()]
-    return environment.get_template("contact_sheet.html.jinja").render(title=title, parts=parts, photo=photo)
+    return environment.get_template("contact_sheet.html.jinja").render(
+        title=title, parts=parts, photo=lambda listing_id: inline_photo(photos.get(listing_id))
+    )
 
 
 def _short(title: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from afmrl_models.catalog.inline_photo import inline_photo
 from afmrl_models.retrieval.calibration import Calibration, Quality
 from afmrl_models.retrieval.confidence import Reliability
 from afmrl_models.retrieval.contact_sheet import Photos
-from afmrl_models.retrieval.pages import photo_uri, templates
+from afmrl_models.retrieval.pages import templates
 
 PAGE = "identical_products.html"
 _EDGE = 160
@@ -76,7 +77,7 @@ def groups_page(
 
     def shown(listing_id: str) -> dict[str, Any]:
         facts = {str(name): _known(value) for name, value in stated.loc[listing_id].items()}
-        return {"listing_id": listing_id, "photo": photo_uri(photos.get(listing_id), _EDGE), **facts}
+        return {"listing_id": listing_id, "photo": inline_photo(photos.get(listing_id), _EDGE), **facts}
 
     sizes = report.groups.groupby("group_id").size().rename("size").reset_index()
     largest = sizes.sort_values(["size", "group_id"], ascending=[False, True]).head(most_groups)

@@ -1,11 +1,8 @@
-"""The look of the pages people read: one style sheet, templates that escape, photos inside the page."""
+"""The look of the pages people read: one style sheet, and templates that escape."""
 
-import base64
-import io
 from importlib.resources import files
 
 import jinja2
-from PIL import Image
 
 STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
@@ -26,18 +23,3 @@ def templates(package: str) -> jinja2.Environment:
     )
     environment.globals["style"] = STYLE
     return environment
-
-
-def jpeg(photo: Image.Image, edge: int | None = None, quality: int = 82) -> bytes:
-    """A photo as JPEG, no larger than `edge` × `edge` pixels."""
-    small = photo.convert("RGB")
-    if edge is not None:
-        small.thumbnail((edge, edge), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def photo_uri(photo: Image.Image, edge: int | None = None) -> str:
-    """A photo as the data URI of a JPEG, for the src of an <img>."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(photo, edge)).decode("ascii")

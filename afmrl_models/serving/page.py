@@ -10,8 +10,9 @@ from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 
+from afmrl_models.catalog.inline_photo import inline_photo
 from afmrl_models.errors import UserError
-from afmrl_models.retrieval.pages import STYLE, photo_uri, templates
+from afmrl_models.retrieval.pages import STYLE, templates
 from afmrl_models.serving.query import MAX_CHARACTERS, MAX_UPLOAD_BYTES, read_query
 from afmrl_models.serving.searching import MAX_RESULTS, Searcher
 from afmrl_models.serving.service import SearchService
@@ -86,7 +87,7 @@ def add_page(app: FastAPI, service: SearchService, status_of: Callable[[UserErro
             answer = searcher.search(query, k, with_generator=generator)
         except UserError as error:
             return render(searcher, status_of(error), error=str(error), asked=asked)
-        shown = None if query.shown is None else photo_uri(query.shown)
+        shown = None if query.shown is None else inline_photo(query.shown)
         return render(searcher, answer=answer, asked=asked, query_photo=shown)
 
     @app.get("/static/{name}", include_in_schema=False)

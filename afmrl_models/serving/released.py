@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.catalog.inline_photo import jpeg
 from afmrl_models.catalog.large_photos import PHOTO_EDGE, LargePhotos, local_originals
 from afmrl_models.catalog.schema import read_table
 from afmrl_models.config import CatalogConfig
@@ -17,7 +18,6 @@ from afmrl_models.errors import UserError
 from afmrl_models.retrieval.calibration import CALIBRATION, Calibration
 from afmrl_models.retrieval.identical import GROUPS
 from afmrl_models.retrieval.index import ABOUT, IndexFileError, ProductIndex, load_index
-from afmrl_models.retrieval.pages import jpeg
 from afmrl_models.serving.answers import GroupMember, IndexFacts, ListingFacts
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,8 @@
 
 from PIL import Image
 
-from afmrl_models.retrieval.pages import photo_uri, templates
+from afmrl_models.catalog.inline_photo import inline_photo
+from afmrl_models.retrieval.pages import templates
 from afmrl_models.serving.answers import Answer
 from afmrl_models.serving.released import Released
 
@@ -19,7 +20,7 @@ def search_sheet(answer: Answer, released: Released, profile: str, shown: Image.
         .render(
             answer=answer,
             profile=profile,
-            query_photo=None if shown is None else photo_uri(shown, _EDGE),
-            photo=lambda listing_id: photo_uri(released.photos.get(listing_id), _EDGE),
+            query_photo=None if shown is None else inline_photo(shown, _EDGE),
+            photo=lambda listing_id: inline_photo(released.photos.get(listing_id), _EDGE),
         )
     )

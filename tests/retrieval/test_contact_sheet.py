@@ -102,7 +102,7 @@ def test_page_is_self_contained_and_escaped() -> None:
     assert "<script" not in page and "&lt;script&gt;" in page and "红色 連衣裙" in page
     assert "<title>Fine-grained &lt;test&gt;</title>" in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 18 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 18 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert page.count('class="right"') == 2 and page.count('class="wrong"') == 13
 
 
