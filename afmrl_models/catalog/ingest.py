@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from afmrl_models.catalog.changes import compare_tables
+from afmrl_models.catalog.changes import Changes, compare_tables
 from afmrl_models.catalog.decoding import decode
 from afmrl_models.catalog.errors import CatalogError
 from afmrl_models.catalog.former_photos import FormerPhotos, decoded_once, decoder_version
@@ -51,8 +51,9 @@ def ingest(
     Photos are decoded by `workers` threads (None: one a core) and appended to the store as they come, in
     the table's order: the output does not depend on the number of workers. Of two valid rows with one
     listing id the first is kept. Raises CatalogError for a catalog that cannot be read, has no row or no
-    valid row, or has more than `max_quarantined_share` bad ones; what was in `out` then stays as it was,
-    and quarantine.failed.parquet lists the bad rows.
+    valid row, has more than `max_quarantined_share` bad ones, or misses more than `max_deleted_share` of the
+    earlier run's listings; what was in `out` then stays as it was, and quarantine.failed.parquet lists the
+    bad rows.
 
     former: an earlier run's folder (`out` itself, if it is there). Every photo is read and hashed; bytes that
     the earlier run decoded with the same decoder to the same size are not decoded again, their checked pixels
@@ -79,6 +80,8 @@ def ingest(
         result = sorter.result(compare_tables(before, folder / LISTINGS_FILE))
         try:
             _judge(source.table, total, result, config.max_quarantined_share, sorter.examples, failed)
+            if config.source.kind != "generated" and config.limit is None:  # whose size a person has set
+                _demand_former_listings(source.table, result.changes, config.max_deleted_share)
         except CatalogError:
             (folder / QUARANTINE_FILE).replace(failed)
             raise
@@ -143,6 +146,17 @@ def _check_row(
     except RecursionError:
         detail = "lists in lists, too deep to be a text"
         return Refused(Quarantined(raw.row, None, Reason.MALFORMED_ROW, detail), None)
+
+
+def _demand_former_listings(table: Path, changes: Changes, max_share: float) -> None:
+    """Raise CatalogError if too many of the last run's listings are gone."""
+    before = changes.changed + changes.unchanged + changes.deleted
+    if changes.deleted > max_share * before:
+        raise CatalogError(
+            f"{table}: {changes.deleted} of the last run's {before} listings are not in it any more, more "
+            f"than catalog.max_deleted_share = {max_share:g}: is the export whole? If they are gone for "
+            "good, run once with that setting at 1"
+        )
 
 
 def _judge(

@@ -138,6 +138,12 @@ class CatalogConfig(Strict):
     )
     max_title_characters: int = Field(2000, ge=16, description="longer titles are quarantined")
     max_quarantined_share: float = Field(0.2, ge=0, le=1, description="above this share the run stops")
+    max_deleted_share: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share of the last run's listings; above it the run stops: an export may be cut off",
+    )
     limit: int | None = Field(None, ge=1, description="read only the first rows: for a quick look")
 
 

@@ -36,7 +36,7 @@ def write_catalog(folder: Path, rows: list[dict[str, str]]) -> None:
 def config(folder: Path, share: float = 1.0, **columns: object) -> CatalogConfig:
     mapping = ColumnMapping.model_validate({"attributes": ["colour", "size"]} | columns)
     source = TableSource(kind="table", path=folder, columns=mapping)
-    return CatalogConfig(source=source, image_size=28, max_quarantined_share=share)
+    return CatalogConfig(source=source, image_size=28, max_quarantined_share=share, max_deleted_share=1)
 
 
 def quarantined(out: Path) -> dict[str | None, str]:

@@ -92,7 +92,7 @@ def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
     saved.save_to_disk(str(tmp_path / "saved"))
     names = {"listing_id": "sku", "title": "name", "image": "photo", "product_id": None, "category": "kind"}
     source = TableSource(kind="table", path=tmp_path / "saved", columns=ColumnMapping.model_validate(names))
-    settings = CatalogConfig(source=source, image_size=28, max_quarantined_share=1)
+    settings = CatalogConfig(source=source, image_size=28, max_quarantined_share=1, max_deleted_share=1)
     result = ingest(settings, tmp_path / "out", tmp_path)
     assert (result.kept, result.quarantined) == (2, {"image_unreadable": 1})
     assert read_table(tmp_path / "out/listings.parquet")["category"].tolist() == ["Bags", None]
@@ -139,7 +139,7 @@ def served(folder: Path) -> Iterator[str]:
 def remote(path: str | Path, allowed: list[str], images: str | None = None) -> CatalogConfig:
     columns = ColumnMapping(attributes=["colour", "size"])
     source = TableSource(kind="table", path=path, images=images, columns=columns, allow_remote=allowed)
-    return CatalogConfig(source=source, image_size=28, max_quarantined_share=1)
+    return CatalogConfig(source=source, image_size=28, max_quarantined_share=1, max_deleted_share=1)
 
 
 def test_a_table_and_its_photos_behind_a_server(tmp_path: Path) -> None:

@@ -326,3 +326,21 @@ def test_jsonl_with_numbers_lone_surrogates_and_nested_attributes(tmp_path: Path
     kept = read_table(tmp_path / "out/listings.parquet").iloc[0]
     assert (kept["listing_id"], kept["product_id"], kept["category"]) == ("1", "2", None)
     assert kept["attributes"] == {"colour": "red", "sizes": "S, M", "sold": "true"}
+
+
+def test_an_export_that_misses_most_of_the_last_runs_listings_stops_the_run(tmp_path: Path) -> None:
+    shop, out = tmp_path / "shop", tmp_path / "out"
+    guarded = config(shop).model_copy(update={"max_deleted_share": 0.3})
+    write_catalog(shop, [row(name) for name in "abcd"])
+    ingest(config(shop), out, tmp_path)
+    write_catalog(shop, [row("a"), row("b"), row("e")])
+    with pytest.raises(CatalogError, match=r"listings.csv: 2 of the last run's 4 listings are not in it"):
+        ingest(guarded, out, tmp_path)
+    assert read_table(out / "listings.parquet")["listing_id"].tolist() == list("abcd")
+    write_catalog(shop, [row("a"), row("b"), row("c"), row("e")])
+    ingest(guarded, out, tmp_path)
+    assert read_table(out / "listings.parquet")["listing_id"].tolist() == ["a", "b", "c", "e"]
+
+    write_catalog(shop, [row("a")])
+    ingest(config(shop), out, tmp_path)
+    assert read_table(out / "listings.parquet")["listing_id"].tolist() == ["a"]
