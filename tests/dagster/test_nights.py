@@ -51,9 +51,11 @@ class House:
         save_embedder(new_embedder(base, SMALL, "cpu"), self.embedder)
 
         from afmrl_models.registry import models
+        from afmrl_models.registry.promotion import trust
 
         champion = models.ModelVersion("nights-embedder", 1, "", str(self.embedder))
         monkeypatch.setattr(models, "get_alias", lambda *_: champion)
+        monkeypatch.setattr(trust, "trusted_directory", lambda _, version: Path(version.uri))
         monkeypatch.setattr(Pipeline, "tracking", lambda _: None)
 
     def use_generator(self, version: int) -> None:

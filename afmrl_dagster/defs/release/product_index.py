@@ -34,7 +34,8 @@ def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     from afmrl_models.catalog.changes import count_changes
     from afmrl_models.embedding.catalog_vectors import embed_catalog
     from afmrl_models.embedding.embedder import load_embedder
-    from afmrl_models.registry.models import get_alias, local_directory
+    from afmrl_models.registry.models import get_alias
+    from afmrl_models.registry.promotion.trust import trusted_directory
     from afmrl_models.retrieval.index import Origin, build_index, indexed_listings
 
     started = perf_counter()
@@ -53,7 +54,7 @@ def product_index(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     texts, generator_digest = None, None
     if generator is not None:
         texts, generator_digest = _attribute_texts(pipeline, tables, generator)
-    directory, device = local_directory(tracking, version.uri), pipeline.device()
+    directory, device = trusted_directory(tracking, version), pipeline.device()
     origin = Origin(
         version.uri,
         checkpoint_digest(directory),
@@ -98,11 +99,11 @@ def _attribute_texts(
     from afmrl_models.attributes.generator import AttributeGenerator
     from afmrl_models.attributes.writing import write_attributes
     from afmrl_models.backbones.checkpoint import checkpoint_digest
-    from afmrl_models.registry.models import local_directory
     from afmrl_models.registry.packaging import read_settings
+    from afmrl_models.registry.promotion.trust import trusted_directory
 
     profile = pipeline.profile()
-    directory = local_directory(pipeline.tracking(), generator.uri)
+    directory = trusted_directory(pipeline.tracking(), generator)
     digest = checkpoint_digest(directory)
     frame = write_attributes(
         AttributeGenerator.load(directory, pipeline.device(), profile.generator.dtype),
