@@ -141,17 +141,23 @@ def _show_ablation(home: Path, config: Path) -> None:
 
 
 def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
-    """Start `dagster dev`, `mlflow server` and a server of the Data Docs; all end with this process."""
+    """Start `dagster dev`, `mlflow server` and a server of the Data Docs; all end with this process.
+
+    Where the profile names an MLflow server, links lead to that one and none is started.
+    """
     from afmrl_models.config import load_profile
 
     profile = load_profile(config)
     home = afmrl_home()
+    store = profile.tracking.uri or f"sqlite:///{home / 'mlflow.db'}"
+    own = not store.startswith(("http://", "https://"))
+    mlflow_url = f"http://127.0.0.1:{mlflow_port}" if own else store
     environment = {
         **os.environ,
         "AFMRL_CONFIG": str(config),
         "AFMRL_HOME": str(home),
         "AFMRL_DAGSTER_UI": f"http://127.0.0.1:{port}",
-        "AFMRL_MLFLOW_UI": f"http://127.0.0.1:{mlflow_port}",
+        "AFMRL_MLFLOW_UI": mlflow_url,
         "AFMRL_DOCS_UI": f"http://127.0.0.1:{docs_port}",
         "DAGSTER_HOME": str(prepare_dagster_home(home)),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -160,16 +166,20 @@ def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
     }
     docs = data_docs_root(home, profile.name)
     docs.mkdir(parents=True, exist_ok=True)
-    store = profile.tracking.uri or f"sqlite:///{home / 'mlflow.db'}"
     commands = [
         [sys.executable, "-m", "dagster", "dev", "-m", "afmrl_dagster.definitions",
          "-h", "127.0.0.1", "-p", str(port)],
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1",
-         "--port", str(mlflow_port), "--workers", "1", "--default-artifact-root", str(home / "mlartifacts")],
         [sys.executable, "-m", "http.server", str(docs_port), "--bind", "127.0.0.1", "-d", str(docs)],
     ]  # fmt: skip
+    if own:
+        commands.append(
+            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1",
+             "--port", str(mlflow_port), "--workers", "1",
+             "--default-artifact-root", str(home / "mlartifacts")]
+        )  # fmt: skip
     sys.stderr.write(
-        f"Dagster    http://127.0.0.1:{port}\nMLflow     http://127.0.0.1:{mlflow_port}\n"
+        f"Dagster    http://127.0.0.1:{port}\n"
+        f"MLflow     {mlflow_url}{'' if own else ' (the profile names it)'}\n"
         f"Data Docs  http://127.0.0.1:{docs_port}\nCtrl-C stops all.\n"
     )
     children = [
