@@ -19,10 +19,14 @@ _EXAMINED = {
     dg.DagsterEventType.STEP_FAILURE,
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ENGINE_EVENT,
 }
 _CHAMPION = dg.AssetKey(["release", "champion"])
 _NO_NEWS = ("promoted", "unchanged")
+# What Dagster says of a run whose process is gone.
+_CRASHED = ("was terminated by signal", "unexpectedly exited")
 _RETRIED = (429, 500, 502, 503, 504)
+_GO_ON = "What was finished is kept: go on with --resume."
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,9 @@ def examine(instance: dg.DagsterInstance, run_id: str) -> Findings:
             if not check.passed:
                 name = f"{check.asset_key.to_user_string()}: {check.check_name}"
                 (warnings if check.severity == dg.AssetCheckSeverity.WARN else failed).append(name)
+        elif event.event_type == dg.DagsterEventType.ENGINE_EVENT:
+            if any(words in (event.message or "") for words in _CRASHED):
+                reasons.append(f"{event.message} {_GO_ON}")
         elif event.asset_key == _CHAMPION:
             stated = event.step_materialization_data.materialization.metadata
             if "outcome" in stated and stated["outcome"].value not in _NO_NEWS:

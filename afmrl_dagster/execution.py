@@ -1,16 +1,15 @@
 """One Dagster run in this process, and what went wrong in it."""
 
-import contextlib
-import os
 import socket
 from collections.abc import Iterable
 
 import dagster as dg
+import psutil
 
 from afmrl_dagster.seeds import partition_of
 from afmrl_models.errors import UserError
 
-_PROCESS_TAG = "afmrl/process"
+_PROCESS_TAG = "afmrl/process"  # of the run: host, process, when that started
 PROFILE_TAG = "afmrl/profile"
 _KILLED = "was killed"
 _UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
@@ -32,7 +31,7 @@ def execute(
         asset_selection=sorted(keys),
         partition_key=None if seed is None else partition_of(seed),
         run_id=run_id,
-        tags={_PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}", PROFILE_TAG: profile},
+        tags={**this_process(), PROFILE_TAG: profile},
         raise_on_error=False,
         run_config={"loggers": {"terminal": {}}},
     )
@@ -45,8 +44,8 @@ def cancel_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
-        host, _, process = run.tags.get(_PROCESS_TAG, "").rpartition(":")
-        if host == socket.gethostname() and not _is_alive(int(process)):
+        host, process, started = (*run.tags.get(_PROCESS_TAG, "").rsplit(":", 2), "", "")[:3]
+        if host == socket.gethostname() and not _is_alive(int(process), started):
             instance.report_run_canceled(run, f"process {process} {_KILLED}")
             ended.append(run.run_id)
     return ended
@@ -57,13 +56,18 @@ def was_killed(event: dg.DagsterEvent) -> str | None:
     return event.message if event.message and event.message.endswith(_KILLED) else None
 
 
-def _is_alive(process: int) -> bool:
-    with contextlib.suppress(PermissionError):
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
-    return True
+def this_process() -> dict[str, str]:
+    """The tag of a run that this process executes, for `cancel_dead_runs`."""
+    own = psutil.Process()
+    return {_PROCESS_TAG: f"{socket.gethostname()}:{own.pid}:{own.create_time():.0f}"}
+
+
+def _is_alive(process: int, started: str) -> bool:
+    """Whether this very process runs: after a restart of the machine, its number may be another's."""
+    try:
+        return f"{psutil.Process(process).create_time():.0f}" == started
+    except psutil.NoSuchProcess:
+        return False
 
 
 def failure_reason(event: dg.DagsterEvent) -> str:

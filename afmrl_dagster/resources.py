@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from afmrl_dagster import device_lock
-from afmrl_dagster.execution import PROFILE_TAG
+from afmrl_dagster.execution import PROFILE_TAG, this_process
 from afmrl_dagster.seeds import is_seeded, partition_of, seed_of
 from afmrl_dagster.settings import MadeWith
 from afmrl_models.config import Profile, load_profile
@@ -46,14 +46,16 @@ class Pipeline(dg.ConfigurableResource):
     _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Take the seed from the partition that the run materializes; tag the run with the profile."""
+        """Take the seed from the partition that the run materializes; tag the run with profile and process."""
         if context.run is not None:
             self._run_id = context.run.run_id
             partition = context.run.tags.get(_PARTITION_TAG)
             self._seed = None if partition is None else seed_of(partition)
-            # A run from the UI is told from those of another profile in the same home by nothing else.
-            if context.instance is not None and PROFILE_TAG not in context.run.tags:
-                context.instance.add_run_tags(self._run_id, {PROFILE_TAG: self.profile().name})
+            if context.instance is not None:
+                # A run from the UI is told from those of another profile in the same home by nothing else;
+                # and one whose process is gone must not look as if it were under way.
+                profile = context.run.tags.get(PROFILE_TAG) or self.profile().name
+                context.instance.add_run_tags(self._run_id, {PROFILE_TAG: profile, **this_process()})
 
     def of_seed(self, seed: int) -> "Pipeline":
         """This pipeline as a run of another seed sees it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from afmrl_dagster.execution import cancel_dead_runs, failure_in_brief
+from afmrl_dagster.execution import cancel_dead_runs, failure_in_brief, this_process
 from afmrl_dagster.sensors import watch
 from afmrl_models.config import Profile
 from afmrl_models.errors import UserError
@@ -188,13 +188,19 @@ def test_a_killed_run_is_told_and_one_that_a_person_stopped_is_not(
     house = House(tmp_path, instance)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    tags = {"afmrl/process": f"{socket.gethostname()}:{gone.pid}"}
+    tags = {"afmrl/process": f"{socket.gethostname()}:{gone.pid}:1"}
     killed = instance.add_run(
         dg.DagsterRun(job_name="everything", tags=tags, status=dg.DagsterRunStatus.STARTED)
     )
-    alive = {"afmrl/process": f"{socket.gethostname()}:{os.getpid()}"}
-    instance.add_run(dg.DagsterRun(job_name="everything", tags=alive, status=dg.DagsterRunStatus.STARTED))
-    assert cancel_dead_runs(instance) == [killed.run_id]
+    instance.add_run(
+        dg.DagsterRun(job_name="everything", tags=this_process(), status=dg.DagsterRunStatus.STARTED)
+    )
+    # After a restart of the machine, another process has the number.
+    reused = {"afmrl/process": f"{socket.gethostname()}:{os.getpid()}:1"}
+    other = instance.add_run(
+        dg.DagsterRun(job_name="everything", tags=reused, status=dg.DagsterRunStatus.STARTED)
+    )
+    assert set(cancel_dead_runs(instance)) == {killed.run_id, other.run_id}
     house.tell("alert_killed_runs", instance.get_run_by_id(killed.run_id))
     assert f"was killed. process {gone.pid} was killed" in house.log
 
@@ -202,6 +208,18 @@ def test_a_killed_run_is_told_and_one_that_a_person_stopped_is_not(
     instance.report_run_canceled(stopped)
     house.tell("alert_killed_runs", instance.get_run_by_id(stopped.run_id))
     assert len(house.log.splitlines()) == 1
+
+
+def test_a_run_whose_process_dagster_has_lost_is_told_with_what_ended_it(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    house = House(tmp_path, instance)
+    run = instance.add_run(dg.DagsterRun(job_name="everything", status=dg.DagsterRunStatus.STARTED))
+    instance.report_engine_event("Run execution process was terminated by signal 9 (SIGKILL).", run)
+    instance.report_run_failed(run)
+    house.tell("alert_failed_runs", run)
+    assert "failed. Run execution process was terminated by signal 9 (SIGKILL)." in house.log
+    assert "--resume" in house.log
 
 
 def test_a_webhook_is_tried_again_and_its_failure_breaks_nothing_and_tells_no_secret(

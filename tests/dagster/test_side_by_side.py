@@ -94,7 +94,7 @@ def process_of(folder: Path, seed: int) -> int:
     with records(folder) as instance:
         tags = {"dagster/partition": f"seed_{seed}"}
         run = instance.get_runs(dg.RunsFilter(tags=tags), limit=1)[0]
-    return int(run.tags["afmrl/process"].rpartition(":")[2])
+    return int(run.tags["afmrl/process"].split(":")[-2])
 
 
 def is_gone(process: int) -> bool:
