@@ -1,6 +1,6 @@
 """Telling people of a run that failed: a line in a log, always, and a message to a webhook."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from afmrl_dagster.execution import failure_in_brief
+from afmrl_dagster.execution import failure_in_brief, only_a_check_failed
 from afmrl_dagster.resources import dagster_ui
 from afmrl_dagster.resume import entries
 from afmrl_models.config import AlertsConfig
@@ -50,7 +50,7 @@ class Alert:
     def text(self) -> str:
         """One line for people."""
         said = {"failed": "failed", "killed": "was killed", "warning": "ended with warnings"}[self.kind]
-        which = f": {', '.join(self.failed)}" if self.failed else ""
+        which = f": {_by_asset(self.failed)}" if self.failed else ""
         return f"AFMRL {self.profile}: run {self.run_id[:8]} ({self.job}) {said}{which}. {self.reason}"
 
     def as_json(self) -> dict[str, str | list[str]]:
@@ -66,6 +66,15 @@ class Alert:
             "reason": self.reason,
             "time": self.time,
         }
+
+
+def _by_asset(failed: Sequence[str]) -> str:
+    """Each asset once, its checks behind it."""
+    checks: dict[str, list[str]] = {}
+    for name in failed:
+        asset, _, check = name.partition(": ")
+        checks.setdefault(asset, []).extend([check] if check else [])
+    return "; ".join(f"{asset}: {', '.join(names)}" if names else asset for asset, names in checks.items())
 
 
 @dataclass(frozen=True)
@@ -84,21 +93,41 @@ def examine(instance: dg.DagsterInstance, run_id: str) -> Findings:
     for entry in entries(instance, run_id, _EXAMINED):
         event = entry.get_dagster_event()
         if event.is_step_failure:
-            failed.append((event.step_key or "").replace("__", "/"))
-            reasons.append(failure_in_brief(event))
+            if not (failed and only_a_check_failed(event)):
+                failed.append((event.step_key or "").replace("__", "/"))
+                reasons.append(failure_in_brief(event))
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 name = f"{check.asset_key.to_user_string()}: {check.check_name}"
-                (warnings if check.severity == dg.AssetCheckSeverity.WARN else failed).append(name)
+                if check.severity == dg.AssetCheckSeverity.WARN:
+                    warnings.append(name)
+                else:
+                    failed.append(name)
+                    reasons.append(_found(check))
         elif event.event_type == dg.DagsterEventType.ENGINE_EVENT:
             if any(words in (event.message or "") for words in _CRASHED):
                 reasons.append(f"{event.message} {_GO_ON}")
         elif event.asset_key == _CHAMPION:
             stated = event.step_materialization_data.materialization.metadata
             if "outcome" in stated and stated["outcome"].value not in _NO_NEWS:
-                not_promoted = str(stated["reason"].value) if "reason" in stated else "no reason was given"
+                not_promoted = _why_not(stated)
     return Findings(failed, reasons, warnings, not_promoted)
+
+
+def _found(check: dg.AssetCheckEvaluation) -> str:
+    """What a failed check found, and what stays in force."""
+    found = f"{check.check_name}: {check.description}." if check.description else "Its table says why."
+    if "table_in_force" in check.metadata:
+        found += f" In force stays {check.metadata['table_in_force'].value}."
+    return found
+
+
+def _why_not(stated: Mapping[str, dg.MetadataValue]) -> str:
+    """Who was not promoted, why, and who is champion, as `release/champion` states it."""
+    said = {name: str(stated[name].value) for name in ("challenger", "reason", "champion") if name in stated}
+    left = f" Champion: {said['champion']}." if "champion" in said else ""
+    return f"{said.get('challenger', 'no challenger')}: {said.get('reason', 'no reason was given')}.{left}"
 
 
 def deliver(alert: Alert, config: AlertsConfig, log: Path) -> str | None:

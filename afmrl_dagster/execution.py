@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 import psutil
+from dagster._utils.error import SerializableErrorInfo
 
 from afmrl_dagster.seeds import partition_of
 from afmrl_models.errors import UserError
@@ -12,6 +13,7 @@ from afmrl_models.errors import UserError
 _PROCESS_TAG = "afmrl/process"  # of the run: host, process, when that started
 PROFILE_TAG = "afmrl/profile"
 _KILLED = "was killed"
+_CHECK_FAILED = "DagsterAssetCheckFailedError"
 _UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
@@ -76,7 +78,7 @@ def failure_reason(event: dg.DagsterEvent) -> str:
     if error is None:
         return "no error was recorded"
     cause = error
-    while not _is_users(cause.cls_name):
+    while not _is_users(cause):
         if cause.cause is None:
             return error.to_string()
         cause = cause.cause
@@ -87,18 +89,30 @@ def failure_reason(event: dg.DagsterEvent) -> str:
 def failure_in_brief(event: dg.DagsterEvent) -> str:
     """Of a step failure: the first line of a user's mistake; of anything else, of its first cause."""
     error = event.step_failure_data.error
-    while error is not None and not _is_users(error.cls_name) and error.cause is not None:
+    while error is not None and not _is_users(error) and error.cause is not None:
         error = error.cause
     if error is None:
         return "no error was recorded"
-    text = failure_reason(event) if _is_users(error.cls_name) else error.message
+    if error.cls_name == _CHECK_FAILED:
+        return "A check that blocks has failed: what follows was not made."
+    text = failure_reason(event) if _is_users(error) else error.message
     return text.strip().partition("\n")[0]
 
 
-def _is_users(name: str | None) -> bool:
-    """Whether an error class of this name is one that a user can mend."""
+def only_a_check_failed(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed for nothing but a blocking check, which has an event of its own."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == _CHECK_FAILED
+
+
+def _is_users(error: SerializableErrorInfo) -> bool:
+    """Whether a user can mend it: it is of these packages, whose errors all are, or of another's subclass.
+
+    By name: a process that reads of an error need not have imported its class.
+    """
 
     def names(kind: type[BaseException]) -> set[str]:
         return {kind.__name__}.union(*map(names, kind.__subclasses__()))
 
-    return name in names(UserError) | {dg.Failure.__name__, "DagsterAssetCheckFailedError"}
+    ours = error.message.startswith(("afmrl_models.", "afmrl_dagster."))
+    return ours or error.cls_name in names(UserError) | {dg.Failure.__name__, _CHECK_FAILED}

@@ -143,15 +143,14 @@ def _show_ablation(home: Path, config: Path) -> None:
 def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
     """Start `dagster dev`, `mlflow server` and a server of the Data Docs; all end with this process.
 
-    Where the profile names an MLflow server, links lead to that one and none is started.
+    Where the profile names an MLflow server, none is started.
     """
     from afmrl_models.config import load_profile
 
     profile = load_profile(config)
     home = afmrl_home()
     store = profile.tracking.uri or f"sqlite:///{home / 'mlflow.db'}"
-    own = not store.startswith(("http://", "https://"))
-    mlflow_url = f"http://127.0.0.1:{mlflow_port}" if own else store
+    own, mlflow_url = not store.startswith(("http://", "https://")), f"http://127.0.0.1:{mlflow_port}"
     environment = {
         **os.environ,
         "AFMRL_CONFIG": str(config),
@@ -179,7 +178,7 @@ def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
         )  # fmt: skip
     sys.stderr.write(
         f"Dagster    http://127.0.0.1:{port}\n"
-        f"MLflow     {mlflow_url}{'' if own else ' (the profile names it)'}\n"
+        f"MLflow     {mlflow_url if own else f'{store} (the profile names it)'}\n"
         f"Data Docs  http://127.0.0.1:{docs_port}\nCtrl-C stops all.\n"
     )
     children = [

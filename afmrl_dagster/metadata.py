@@ -139,8 +139,9 @@ def training_curves(history: "pd.DataFrame", *shown: str) -> dg.MetadataValue:
 
 
 def mlflow_link(run: "RunHandle") -> dg.MetadataValue:
-    """The run's page in the MLflow UI."""
-    return dg.MetadataValue.url(run.url(mlflow_ui()))
+    """The run's page in MLflow: of the server that the profile names, else of the one `afmrl ui` starts."""
+    served = run.tracking.uri.startswith(("http://", "https://"))
+    return dg.MetadataValue.url(run.url(run.tracking.uri if served else mlflow_ui()))
 
 
 def settings(given: Mapping[str, tuple[Any, Any]]) -> dict[str, dg.MetadataValue]:

@@ -45,7 +45,7 @@ def watch(profile: Profile, home: Path) -> dg.Definitions:
         if found.not_promoted is not None:
             alert = of(context, "warning", [], "")
             run = f"AFMRL {profile.name}: run {alert.run_id[:8]}"
-            note(log, alert.time, f"{run} promoted no model: {found.not_promoted} {alert.link}")
+            note(log, alert.time, f"{run} does not promote {found.not_promoted} {alert.link}")
 
     def sensor(
         status: dg.DagsterRunStatus, name: str, description: str, look: Callable

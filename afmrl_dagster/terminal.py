@@ -25,8 +25,10 @@ class EventLines:
             return f"✔ {step}  {self.seconds(at, step):.0f} s"
         if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            mark = "✔" if check.passed else "✘"
-            return f"  {mark} check {check.check_name}"
+            warns = check.severity == dg.AssetCheckSeverity.WARN
+            mark = "✔" if check.passed else "!" if warns else "✘"
+            why = f": {check.description}" if check.description and not check.passed else ""
+            return f"  {mark} check {check.check_name}{why}"
         if kind == dg.DagsterEventType.STEP_FAILURE:
             return f"✘ {step}"
         if kind == dg.DagsterEventType.STEP_SKIPPED:

@@ -43,6 +43,7 @@ def ingest(
     workdir: Path,
     *,
     former: Path | None = None,
+    refused: Path | None = None,
     workers: int | None = None,
     progress: bool = False,
 ) -> IngestResult:
@@ -58,12 +59,14 @@ def ingest(
     former: an earlier run's folder (`out` itself, if it is there). Every photo is read and hashed; bytes that
     the earlier run decoded with the same decoder to the same size are not decoded again, their checked pixels
     are copied. The files written are the same, byte for byte, as without it.
+
+    refused: the folder for quarantine.failed.parquet; None: `out`.
     """
     source = open_source(config, workdir, progress=progress)
     total = source.count_rows()
     if total == 0:
         raise CatalogError(f"{source.table}: the catalog is empty: it has no rows")
-    failed = out / FAILED_QUARANTINE_FILE
+    failed = (refused or out) / FAILED_QUARANTINE_FILE
     with staged(out, (QUARANTINE_FILE, EXAMPLES_FILE, IMAGES_FOLDER, LISTINGS_FILE)) as folder:
         with (
             TableWriter(folder / LISTINGS_FILE, LISTINGS) as listings,

@@ -175,8 +175,9 @@ def test_a_refused_promotion_is_a_line_in_the_log_and_no_alert(
     house = House(tmp_path, instance, webhook=webhook.url)
     house.tell("alert_doubtful_runs", house.run(outcome="promoted", reason="better"))
     assert house.log == ""
-    house.tell("alert_doubtful_runs", house.run(outcome="kept", reason="worse by 0.04"))
-    assert "promoted no model: worse by 0.04" in house.log
+    stated = {"outcome": "kept", "reason": "worse by 0.04", "challenger": "e/2", "champion": "e/1"}
+    house.tell("alert_doubtful_runs", house.run(**stated))
+    assert "does not promote e/2: worse by 0.04. Champion: e/1. http" in house.log
     assert webhook.received == []
 
 

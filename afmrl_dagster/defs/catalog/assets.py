@@ -76,6 +76,7 @@ def listings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Materi
             out,
             pipeline.directory(RAW_CATALOG),
             former=pipeline.directory(LISTINGS),
+            refused=pipeline.scratch(LISTINGS),
             progress=True,
         )
     tables, folder = Tables(pipeline), pipeline.directory(LISTINGS)

@@ -96,7 +96,7 @@ def _result(
         asset_key=list(key),
         check_name=verdict.name,
         severity=SEVERITY[verdict.severity],
-        description=str(verdict.observed["message"]) if "message" in verdict.observed else None,
+        description=verdict.in_words,
         metadata=shown,
     )
 

@@ -36,6 +36,27 @@ class Verdict:
     unexpected: pd.DataFrame = field(default_factory=pd.DataFrame)
     page: Path | None = None
 
+    @property
+    def in_words(self) -> str | None:
+        """Why it was not judged as usual, or what was found where it failed; None where there is no news."""
+        found = self.observed
+        if "message" in found:
+            return str(found["message"])
+        if self.passed:
+            return None
+        if "share" in found:
+            share, required = f"{found['share']:.0%}", f"{found['required']:.0%}"
+            return (
+                f"{found['of']}: {found['unexpected']} of {found['judged']} do not fulfil it "
+                f"({share} do, {required} must)"
+            )
+        limits = [
+            f"{name.replace('_', ' ')} {found[name]:g}" for name in ("at_least", "at_most") if name in found
+        ]
+        seen = found.get("observed", "nothing")
+        shown = f"{seen:.3g}" if isinstance(seen, float) else seen
+        return f"{found.get('of', 'table')}: {shown}, " + ", ".join(limits)
+
 
 def is_accepted(verdicts: Sequence[Verdict]) -> bool:
     """Whether no critical expectation failed."""
