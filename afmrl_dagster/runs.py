@@ -2,9 +2,10 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
@@ -47,8 +48,19 @@ def model_run(
     }
     of_round = [] if about["round"] == first else [str(about["round"])]
     of_seed = [] if pipeline.run_seed is None else [f"seed {pipeline.run_seed}"]
-    with pipeline.tracking().run(" · ".join([name, *of_round, *of_seed]), tags=about) as run:
+    tracking = pipeline.tracking()
+    tracking.end_abandoned({"dagster.asset": str(about["dagster.asset"])}, partial(_is_over, context))
+    with tracking.run(" · ".join([name, *of_round, *of_seed]), tags=about) as run:
         yield run
+
+
+def _is_over(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> bool:
+    """Whether the step that opened an MLflow run has ended: its Dagster run has, or this is its next try."""
+    run_id = tags.get("dagster.run_id", "")
+    if run_id == context.run_id:
+        return context.retry_number > 0
+    run = context.instance.get_run_by_id(run_id)
+    return run is not None and run.is_finished
 
 
 def log_catalog(

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -188,6 +188,17 @@ class Tracking:
         as_text = {key: str(value) for key, value in tags.items() if value is not None}
         with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=as_text) as run:
             yield RunHandle(self, run.info.run_id, experiment_id, as_text)
+
+    def end_abandoned(self, tags: Mapping[str, str], is_over: Callable[[Mapping[str, str]], bool]) -> None:
+        """End RUNNING runs with these tags as KILLED where `is_over`, asked with a run's tags, is true.
+
+        A process that is killed, or cannot reach the store, leaves its run so.
+        """
+        wanted = ["attributes.status = 'RUNNING'", *(f"tags.`{k}` = '{v}'" for k, v in tags.items())]
+        experiment_id = self.experiment_id()
+        for run in self.client.search_runs([experiment_id], " and ".join(wanted)):
+            if is_over(run.data.tags):
+                self.client.set_terminated(run.info.run_id, "KILLED")
 
     @property
     def shown_uri(self) -> str:

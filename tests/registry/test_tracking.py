@@ -17,6 +17,15 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     return Tracking(None, tmp_path_factory.mktemp("home"), "small")
 
 
+def test_runs_that_their_process_has_abandoned_are_ended_and_others_left_alone(tracking: Tracking) -> None:
+    experiment = tracking.experiment_id()
+    tags = [("e", "killed"), ("e", "alive"), ("g", "killed")]
+    runs = [tracking.client.create_run(experiment, tags={"asset": a, "night": n}) for a, n in tags]
+    tracking.end_abandoned({"asset": "e"}, lambda tags: tags["night"] == "killed")
+    found = [tracking.client.get_run(run.info.run_id).info.status for run in runs]
+    assert found == ["KILLED", "RUNNING", "RUNNING"]
+
+
 def test_a_run_keeps_everything_it_was_given(tracking: Tracking, tmp_path: Path) -> None:
     listings = pd.DataFrame(
         {"listing_id": ["a", "b"], "product_id": ["p", None], "attributes": [{"colour": "red"}, None]}
