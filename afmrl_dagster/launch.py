@@ -50,10 +50,11 @@ def materialize(config: Path, select: str, *, parallel: int | None = None, resum
         sys.stderr.write(f"\n{failure}\n")
     if not failures:
         _show_ablation(home, config)
-    sys.stderr.write(
-        f"\n{'FAILED' if failures else 'done'} in {minutes:.1f} minutes. "
-        f"Look: afmrl ui --config {os.path.relpath(config)}\n"
-    )
+    named = f"--config {os.path.relpath(config)}"
+    sys.stderr.write(f"\n{'FAILED' if failures else 'done'} in {minutes:.1f} minutes\n")
+    if failures:
+        sys.stderr.write(f"  what is done is kept; when it is mended: afmrl run {named} --resume\n")
+    sys.stderr.write(f"  look: afmrl ui {named}\n")
     return 1 if failures else 0
 
 
