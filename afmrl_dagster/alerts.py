@@ -26,7 +26,7 @@ _NO_NEWS = ("promoted", "unchanged")
 # What Dagster says of a run whose process is gone.
 _CRASHED = ("was terminated by signal", "unexpectedly exited")
 _RETRIED = (429, 500, 502, 503, 504)
-_GO_ON = "What was finished is kept: go on with --resume."
+GO_ON = "What was finished is kept: go on with --resume."
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def examine(instance: dg.DagsterInstance, run_id: str) -> Findings:
                     reasons.append(_found(check))
         elif event.event_type == dg.DagsterEventType.ENGINE_EVENT:
             if any(words in (event.message or "") for words in _CRASHED):
-                reasons.append(f"{event.message} {_GO_ON}")
+                reasons.append(f"{event.message} {GO_ON}")
         elif event.asset_key == _CHAMPION:
             stated = event.step_materialization_data.materialization.metadata
             if "outcome" in stated and stated["outcome"].value not in _NO_NEWS:

@@ -46,7 +46,7 @@ class Pipeline(dg.ConfigurableResource):
     _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Take the seed from the partition that the run materializes; tag the run with profile and process."""
+        """Take the seed from the partition that the run materializes; tag the run: profile and process."""
         if context.run is not None:
             self._run_id = context.run.run_id
             partition = context.run.tags.get(_PARTITION_TAG)

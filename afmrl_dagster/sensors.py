@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from afmrl_dagster.alerts import LOG, Alert, deliver, examine, note
+from afmrl_dagster.alerts import GO_ON, LOG, Alert, deliver, examine, note
 from afmrl_dagster.execution import PROFILE_TAG, cancel_dead_runs, was_killed
 from afmrl_models.config import Profile
 
@@ -32,7 +32,7 @@ def watch(profile: Profile, home: Path) -> dg.Definitions:
     def killed_runs(context: dg.RunStatusSensorContext) -> None:
         # A run that a person has stopped is no news to anyone.
         if reason := was_killed(context.dagster_event):
-            tell(context, of(context, "killed", [], reason))
+            tell(context, of(context, "killed", [], f"{reason}. {GO_ON}"))
 
     def doubtful_runs(context: dg.RunStatusSensorContext) -> None:
         found = examine(context.instance, context.dagster_run.run_id)

@@ -96,9 +96,9 @@ class Book:
         (decision,) = own
         demand(decision["outcome"] in night.decides, f"{decision['outcome']}: {decision['reason']}")
         # The rules once more, from their numbers.
-        holds = [r["passed"] == ((r["low"] if n == 0 else r["difference"]) >= r["limit"])
-                 for n, r in enumerate(decision["rules"])]  # fmt: skip
-        demand(all(holds), f"a rule's verdict contradicts its numbers: {decision['rules']}")
+        for r in decision["rules"]:
+            found = r["low"] if r["by_interval"] else r["difference"]
+            demand(r["passed"] == (found >= r["limit"]), f"a verdict contradicts its numbers: {r}")
         promoted = decision["outcome"] == "promoted"
         if decision["rules"]:
             demand(promoted == all(r["passed"] for r in decision["rules"]), "promoted against its rules")

@@ -103,7 +103,7 @@ NIGHTS = (
     Night(
         9, "the rate is right again; MLflow goes down in the middle of the night", settings=LONGER,
         meanwhile=_mlflow_goes_down, status="FAILURE", decides=(), stays=RELEASED,
-        tells=("failed: round_0/embedder.", "tracking store cannot be used"),
+        tells=("failed:", "round_0/embedder", "tracking store cannot be used"),
     ),
     Night(10, "MLflow is back", settings=LONGER),
     Night(
