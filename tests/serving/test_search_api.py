@@ -8,12 +8,12 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from night import HOSTILE, HOSTILE_ID, Night
 from PIL import Image
 
 from afmrl_models.serving.app import create_app
 from afmrl_models.serving.query import MAX_UPLOAD_BYTES
 from afmrl_models.serving.service import SearchService
-from tests.serving.conftest import HOSTILE, HOSTILE_ID, Night
 
 
 @pytest.fixture(scope="module")

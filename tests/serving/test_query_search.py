@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from night import HOSTILE_ID, NEIGHBOURS, SIZE, Night
 from PIL import Image
 
 from afmrl_models.catalog.images import ImageStore
@@ -14,7 +15,6 @@ from afmrl_models.serving.query import MAX_UPLOAD_BYTES, PhotoTooLargeError, Que
 from afmrl_models.serving.released import UnknownIdError, open_released
 from afmrl_models.serving.searching import Searcher
 from afmrl_models.serving.sheet import search_sheet
-from tests.serving.conftest import HOSTILE_ID, NEIGHBOURS, SIZE, Night
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from night import SIZE, Night
 
 from afmrl_models.errors import UserError
+from afmrl_models.registry.models import find_version, local_directory
 from afmrl_models.serving.query import read_query
 from afmrl_models.serving.service import SearchService
-from tests.serving.conftest import SIZE, Night
 
 
 @pytest.fixture
@@ -17,8 +18,6 @@ def service(night: Night) -> SearchService:
 
 
 def directory_of(night: Night, uri: str) -> Path:
-    from afmrl_models.registry.models import local_directory
-
     return local_directory(night.tracking, uri)
 
 
@@ -33,11 +32,8 @@ def test_a_new_index_is_served_and_a_request_under_way_sees_the_old_one(
 ) -> None:
     under_way = service.searcher
     gone = under_way.released.index.ids[-1]
-    version = night.tracking.client.get_model_version("shop-embedder", "1")
-    from afmrl_models.registry.models import find_version
-
     night.index(
-        find_version(night.tracking, "shop-embedder", version.version),
+        find_version(night.tracking, "shop-embedder", "1"),
         directory_of(night, "models:/shop-embedder/1"),
         without=gone,
     )
@@ -72,8 +68,6 @@ def test_a_damaged_index_leaves_the_last_one_in_force(night: Night, service: Sea
 
 
 def test_requests_during_many_replacements_never_fail(night: Night, service: SearchService) -> None:
-    from afmrl_models.registry.models import find_version
-
     version = find_version(night.tracking, "shop-embedder", "1")
     directory = directory_of(night, version.uri)
     ids = list(service.searcher.released.index.ids)

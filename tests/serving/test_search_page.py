@@ -6,14 +6,20 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import uvicorn
+from night import HOSTILE_ID, Night
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from afmrl_models.catalog.images import ImageStore
+from afmrl_models.retrieval.calibration import Calibration, Quality, Share
+from afmrl_models.retrieval.confidence import ConfidenceCurve
+from afmrl_models.retrieval.groups_page import GroupsReport, groups_page
+from afmrl_models.retrieval.reviewed import hand_in, read_reviewed
 from afmrl_models.serving.app import create_app
 from afmrl_models.serving.service import SearchService
-from tests.serving.conftest import HOSTILE_ID, Night
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +111,52 @@ def test_the_page_fits_a_narrow_screen(address: str, page: Page) -> None:
     for path in ("/", f"/?listing={'..%2F..%2Fetc%2Fpasswd'}"):
         page.goto(address + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 340
+
+
+def test_answers_given_on_the_page_of_groups_are_a_file_that_review_takes(page: Page, tmp_path: Path) -> None:
+    curve = ConfidenceCurve("platt", (0.0, 1.0), (0.1, 0.9))
+    nothing = Quality(Share(None, None, None, 0), Share(None, None, None, 0), 0)
+    asked = [
+        ('a, "b"', "c", 0.7, 0.6, None, None, "unsure", None),
+        ("d", "e", 0.7, 0.5, None, None, "chain", None),
+    ]
+    names = [
+        "left_id",
+        "right_id",
+        "similarity",
+        "confidence",
+        "left_group",
+        "right_group",
+        "reason",
+        "decision",
+    ]
+    report = GroupsReport(
+        profile="shop",
+        model="models:/shop-embedder/1",
+        listings=5,
+        groups=pd.DataFrame(columns=["group_id", "listing_id", "score", "reviewed", "confidence"]),
+        pairs=pairs,
+        pairs_left_out=0,
+        calibration=Calibration(None, 0.9, curve, (), None, None),
+        measured={"validation": nothing, "test": nothing},
+        on_test=None,
+        answers="reviewed_pairs.csv",
+    )
+    ids = ['a, "b"', "c", "d", "e"]
+    listings = pd.DataFrame({"listing_id": ids, "title": "a lamp", "category": None, "seller": None})
+    (tmp_path / "groups.html").write_text(groups_page(report, listings, GreyPhotos()), encoding="utf-8")
+    page.goto((tmp_path / "groups.html").as_uri())
+    assert page.locator("#save").is_disabled()
+    page.locator(".pair").first.get_by_label("same").check()
+    page.locator(".pair").last.get_by_label("different").check()
+    with page.expect_download() as saved:
+        page.locator("#save").click()
+    saved.value.save_as(tmp_path / "answers.csv")
+    assert hand_in(tmp_path / "answers.csv", tmp_path / "kept.csv") == 2
+    kept = read_reviewed(tmp_path / "kept.csv")
+    assert kept.same == {('a, "b"', "c")} and kept.different == {("d", "e")}
+
+
+class GreyPhotos:
+    def get(self, listing_id: str) -> Image.Image:
+        return Image.new("RGB", (28, 28), "grey")
