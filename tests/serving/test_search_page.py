@@ -116,20 +116,8 @@ def test_the_page_fits_a_narrow_screen(address: str, page: Page) -> None:
 def test_answers_given_on_the_page_of_groups_are_a_file_that_review_takes(page: Page, tmp_path: Path) -> None:
     curve = ConfidenceCurve("platt", (0.0, 1.0), (0.1, 0.9))
     nothing = Quality(Share(None, None, None, 0), Share(None, None, None, 0), 0)
-    asked = [
-        ('a, "b"', "c", 0.7, 0.6, None, None, "unsure", None),
-        ("d", "e", 0.7, 0.5, None, None, "chain", None),
-    ]
-    names = [
-        "left_id",
-        "right_id",
-        "similarity",
-        "confidence",
-        "left_group",
-        "right_group",
-        "reason",
-        "decision",
-    ]
+    pairs = pd.DataFrame({"left_id": ['a, "b"', "d"], "right_id": ["c", "e"], "reason": ["unsure", "chain"]})
+    pairs = pairs.assign(similarity=0.7, confidence=0.6, left_group=None, right_group=None, decision=None)
     report = GroupsReport(
         profile="shop",
         model="models:/shop-embedder/1",
