@@ -498,3 +498,38 @@ def test_a_table_that_misses_the_grammar_is_refused_before_training(chain: Chain
     assert not [e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "embedder"]
     pd.testing.assert_frame_equal(chain.tables.attribute_table("round_0"), before)
     configured(chain.home.parent)
+
+
+def test_an_index_whose_listings_show_attributes_holds_what_the_champion_makes_of_them(chain: Chain) -> None:
+    from afmrl_models.embedding.embedder import encode_listings, load_embedder
+    from afmrl_models.registry.models import get_alias, local_directory
+    from afmrl_models.retrieval.index import load_index
+
+    config = configured(chain.home.parent, evaluation={"bootstrap": 100, "enrich": ["both"]})
+    shown = []
+    for _ in range(2):
+        result = execute(config, chain.home, chain.instance, 'key:"release/product_index"')
+        assert failures(result) == []
+        (event,) = result.asset_materializations_for_node("release__product_index")
+        shown.append(event.metadata)
+    configured(chain.home.parent)
+
+    listings, tracking = chain.tables.listings, chain.pipeline.tracking()
+    generator = get_alias(tracking, "tiny-generator", "champion")
+    index = load_index(chain.pipeline.directory(("release", "product_index")))
+    assert generator is not None and index.origin.generator == generator.uri
+    assert f"{generator.name} version {generator.version} writes" in str(shown[0]["listings_show"].value)
+    assert shown[1]["vectors_kept"].value == len(listings) == len(index.ids)
+
+    scratch = chain.pipeline.scratch(("release", "product_index"))
+    written = pd.read_parquet(scratch / "attributes.parquet").set_index("listing_id")
+    assert set(written.index) == set(listings["listing_id"]) and written["valid"].any()
+    texts = dict(written.loc[written["valid"], "attributes_text"])
+    model = load_embedder(local_directory(tracking, "models:/tiny-embedder@champion"), "cpu")
+    images = chain.tables.images
+    with_texts = encode_listings(model, listings, images, "multimodal", texts, 16)
+    np.testing.assert_allclose(index.vectors, with_texts, atol=2e-5)
+    without = encode_listings(model, listings, images, "multimodal", None, 16)
+    moved = np.abs(index.vectors - without).max(axis=1) > 1e-4
+    assert moved[listings["listing_id"].isin(texts)].all()
+    assert not moved[~listings["listing_id"].isin(texts)].any()
