@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from afmrl_models.registry.models import ModelVersion
 from afmrl_models.registry.promotion import Bench, Decision, Judgement, Pair, Side
 from afmrl_models.registry.promotion.report import champion_report
 from afmrl_models.registry.promotion.report.attribute_changes import attribute_changes
-from afmrl_models.registry.promotion.report.measures import LEAST_PRODUCTS, by_category, rank_table
+from afmrl_models.registry.promotion.report.forest import axis_of
+from afmrl_models.registry.promotion.report.measures import LEAST_PRODUCTS, Line, by_category, rank_table
 from afmrl_models.registry.promotion.rules import rulings
 from afmrl_models.registry.tracking import Tracking
 from afmrl_models.retrieval.evaluation import Evaluation
@@ -284,6 +285,16 @@ def test_the_page_needs_nothing_else_and_takes_no_title_for_html(duel: Duel) -> 
     assert len(html) < 2_000_000
     assert "no such version" in page.text or "not found" in page.text  # nothing of them is registered
     assert "downstream is left out: too few labels" in page.text
+
+
+def test_the_axis_of_the_forest_holds_all_but_a_far_limit() -> None:
+    lines = [Line("a", 0.5, 0.6, 0.1, -0.05, 0.2, 9, limit=-0.25), Line("b", 0.5, 0.4, -0.1)]
+    axis = axis_of(lines)
+    places = [axis.place(value) for value in (-0.25, -0.1, -0.05, 0, 0.1, 0.2)]
+    assert places == sorted(places) and places[0] >= 0 and places[3] == 50 and places[-1] <= 100
+    assert all(axis.holds(tick) for tick in axis.ticks) and 0 in axis.ticks and len(axis.ticks) >= 3
+    lenient = axis_of([replace(lines[0], limit=-1.0)])
+    assert not lenient.holds(-1.0) and lenient.extent == 0.2
 
 
 @pytest.fixture(scope="module")
