@@ -20,6 +20,7 @@ from afmrl_models.retrieval.tasks import TASKS
 
 REPORT = "champion-versus-challenger.html"
 _QUERIES, _NIGHTS, _SETTINGS = 20, 14, 60  # shown at most; queries: of the won and of the lost
+_OPEN = 6  # queries seen before a person asks for the rest of them
 _PHOTO_EDGE = 160
 _LONGEST = {"title": 160, "text": 600, "setting": 200}
 
@@ -123,6 +124,7 @@ def _comparison(judgement: Judgement, bench: Bench) -> dict[str, Any]:
         "won": won,
         "lost": lost,
         "most_queries": _QUERIES,
+        "open_queries": _OPEN,
         "marked": _marked,
         "shows": {"champion": _shows(judgement.opponent), "challenger": _shows(judgement.pair)},
         "changes": _changes(champion, challenger, bench),
