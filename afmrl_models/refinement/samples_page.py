@@ -1,10 +1,10 @@
 """The texts that RAR sampled, as one page with photos."""
 
-import jinja2
 import pandas as pd
 
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.inline_photo import inline_photo
+from afmrl_models.retrieval.pages import templates
 
 
 def samples_page(samples: pd.DataFrame, images: ImageStore, title: str) -> str:
@@ -12,11 +12,6 @@ def samples_page(samples: pd.DataFrame, images: ImageStore, title: str) -> str:
 
     samples: the table of `RecordedReward.samples`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("afmrl_models.refinement", package_path=""),
-        autoescape=True,
-        trim_blocks=True,
-    )
     groups = [
         {
             "step": step,
@@ -28,4 +23,8 @@ def samples_page(samples: pd.DataFrame, images: ImageStore, title: str) -> str:
         }
         for (step, listing_id), texts in samples.groupby(["step", "listing_id"], sort=False)
     ]
-    return environment.get_template("samples_page.html.jinja").render(title=title, groups=groups[::-1])
+    return (
+        templates(__package__)
+        .get_template("samples_page.html.jinja")
+        .render(title=title, groups=groups[::-1])
+    )

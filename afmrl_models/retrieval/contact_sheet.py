@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import jinja2
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from afmrl_models.catalog.inline_photo import inline_photo
 from afmrl_models.config.tasks import TaskName
 from afmrl_models.retrieval.evaluation import Evaluation
+from afmrl_models.retrieval.pages import templates
 
 RIGHT, WRONG, NEUTRAL = "#2a9d4a", "#d1495b", "#bbbbbb"
 _HEADINGS = {"worst": "Worst queries", "best": "Best queries"}
@@ -142,15 +142,11 @@ def contact_sheet_html(
     rows: Sequence[SheetRow], photos: Photos, title: str = "Best and worst queries"
 ) -> str:
     """The same as one HTML page that needs no other file; titles are escaped, photos are inside."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("afmrl_models.retrieval", package_path=""),
-        autoescape=True,
-        trim_blocks=True,
-    )
-
     parts = [(heading, [row for row in rows if row.kind == kind]) for kind, heading in _HEADINGS.items()]
-    return environment.get_template("contact_sheet.html.jinja").render(
-        title=title, parts=parts, photo=lambda listing_id: inline_photo(photos.get(listing_id))
+    return (
+        templates("afmrl_models.retrieval")
+        .get_template("contact_sheet.html.jinja")
+        .render(title=title, parts=parts, photo=lambda listing_id: inline_photo(photos.get(listing_id)))
     )
 
 

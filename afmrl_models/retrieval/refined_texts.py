@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import jinja2
 import pandas as pd
 
 from afmrl_models.catalog.inline_photo import inline_photo
@@ -10,6 +9,7 @@ from afmrl_models.config.tasks import TaskName
 from afmrl_models.retrieval.contact_sheet import Photos
 from afmrl_models.retrieval.evaluation import Evaluation
 from afmrl_models.retrieval.moved_queries import MovedQuery, moved_queries
+from afmrl_models.retrieval.pages import templates
 
 _HEADINGS = {True: "The refined text found the match sooner", False: "The refined text lost it"}
 
@@ -32,15 +32,12 @@ def refined_texts(
 
 def refined_texts_html(rows: Sequence[MovedQuery], photos: Photos, title: str, *, most: int = 12) -> str:
     """A page that needs no other file: `most` of the better and of the worse; catalog text is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("afmrl_models.retrieval", package_path=""),
-        autoescape=True,
-        trim_blocks=True,
-    )
     parts = [
         (heading, sum(row.better == better for row in rows), [r for r in rows if r.better == better][:most])
         for better, heading in _HEADINGS.items()
     ]
-    return environment.get_template("refined_texts.html.jinja").render(
-        title=title, parts=parts, photo=lambda listing_id: inline_photo(photos.get(listing_id))
+    return (
+        templates("afmrl_models.retrieval")
+        .get_template("refined_texts.html.jinja")
+        .render(title=title, parts=parts, photo=lambda listing_id: inline_photo(photos.get(listing_id)))
     )
