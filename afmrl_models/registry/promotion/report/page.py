@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-
 from afmrl_models.attributes.grammar import parse
 from afmrl_models.catalog.inline_photo import inline_photo
 from afmrl_models.registry.promotion.decision import Decision, Judgement
@@ -16,6 +14,7 @@ from afmrl_models.registry.promotion.report.measures import by_category, by_task
 from afmrl_models.registry.promotion.resolution import passes_when_equal, resolution
 from afmrl_models.registry.promotion.sides import Bench, Side, judged_by
 from afmrl_models.retrieval.moved_queries import MovedQuery, moved_queries
+from afmrl_models.retrieval.pages import templates
 from afmrl_models.retrieval.tasks import TASKS
 
 REPORT = "champion-versus-challenger.html"
@@ -30,13 +29,7 @@ def champion_report(judgement: Judgement, bench: Bench, history: Sequence[Mappin
 
     history: earlier events of the champion's history; decisions on the same evaluation set are listed.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("afmrl_models.registry.promotion.report", package_path=""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates("afmrl_models.registry.promotion.report")
     environment.filters |= {"cut": _cut}
     decision, images = judgement.decision, bench.frozen.images
     titles = dict(zip(bench.frozen.listings["listing_id"], bench.frozen.listings["title"], strict=True))
