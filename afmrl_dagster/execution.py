@@ -27,8 +27,11 @@ def execute(
     seed: int | None = None,
     run_id: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Materialize assets of a job, seeded ones of one seed; what failed is in the result."""
-    return definitions.resolve_job_def(job).execute_in_process(
+    """Materialize assets of a job, seeded ones of one seed; what failed is in the result.
+
+    Raises KeyboardInterrupt where the run was stopped.
+    """
+    result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         asset_selection=sorted(keys),
         partition_key=None if seed is None else partition_of(seed),
@@ -37,6 +40,9 @@ def execute(
         raise_on_error=False,
         run_config={"loggers": {"terminal": {}}},
     )
+    if any(event.is_step_failure and _was_interrupted(event) for event in result.all_events):
+        raise KeyboardInterrupt
+    return result
 
 
 def cancel_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -93,10 +99,17 @@ def failure_in_brief(event: dg.DagsterEvent) -> str:
         error = error.cause
     if error is None:
         return "no error was recorded"
+    if _was_interrupted(event):
+        return "It was interrupted: the process that ran it was told to end."
     if error.cls_name == _CHECK_FAILED:
         return "A check that blocks has failed: what follows was not made."
     text = failure_reason(event) if _is_users(error) else error.message
     return text.strip().partition("\n")[0]
+
+
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 
 def only_a_check_failed(event: dg.DagsterEvent) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from afmrl_dagster import with_parent
 from afmrl_dagster.dagster_home import prepare_dagster_home
 from afmrl_dagster.execution import cancel_dead_runs, execute, failure_reason
 from afmrl_dagster.project import afmrl_home
@@ -183,8 +184,12 @@ def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
         f"Data Docs  http://127.0.0.1:{docs_port}\nCtrl-C stops all.\n"
     )
     children = [
-        (command, subprocess.Popen(command, env=environment, start_new_session=True)) for command in commands
-    ]
+        (command, subprocess.Popen(
+            [sys.executable, "-m", with_parent.__name__, *command], env=environment,
+            stdin=subprocess.PIPE, start_new_session=True,
+        ))
+        for command in commands
+    ]  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         while True:
@@ -200,10 +205,6 @@ def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for _, child in children:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGTERM)
+            child.stdin.close()  # type: ignore[union-attr]
         for _, child in children:
-            try:
-                child.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()

@@ -104,6 +104,12 @@ def main() -> None:
             "[Show Markdown]",
         )
         shoot(page, compare_page(given.mlflow), "recall_at_1", given.out / "ui_compare.png")
+        shoot(
+            page,
+            f"{given.dagster}/locations/afmrl_dagster.definitions/jobs/round_0/playground",
+            "bm25_scale",
+            given.out / "ui_launchpad.png",
+        )
         browser.close()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from afmrl_dagster.alerts import examine
 from afmrl_dagster.execution import cancel_dead_runs, failure_in_brief, this_process
 from afmrl_dagster.sensors import watch
 from afmrl_models.config import Profile
@@ -261,3 +262,19 @@ def test_runs_of_another_profile_in_the_same_dagster_home_are_not_ours(
 def test_the_sensors_are_on_from_the_start(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     for sensor in House(tmp_path, instance).definitions.sensors or []:
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def test_an_interrupted_step_is_told_in_words() -> None:
+    @dg.op
+    def interrupted() -> None:
+        raise dg.DagsterExecutionInterruptedError
+
+    @dg.job
+    def nightly() -> None:
+        interrupted()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not nightly.execute_in_process(instance=instance, raise_on_error=False).success
+        (run,) = instance.get_runs()
+        found = examine(instance, run.run_id)
+    assert found.reasons == ["It was interrupted: the process that ran it was told to end."]

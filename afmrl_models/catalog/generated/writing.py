@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from afmrl_models.catalog.generated.drawing import draw_product
 from afmrl_models.catalog.generated.photos import jpeg, photograph
@@ -69,7 +70,7 @@ def _in_order(
         yield from map(work, chunks)
         return
     pending: deque[Future[list[dict[str, str]]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
             for chunk in chunks:
                 pending.append(pool.submit(work, chunk))
@@ -85,6 +86,17 @@ def _in_order(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _end_with_parent() -> None:
+    """A process of the pool would wait for work for ever where its parent was killed."""
+
+    def end() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    Thread(target=end, daemon=True).start()
 
 
 def render_products(indices: range, *, seed: int, images: Path) -> list[dict[str, str]]:
