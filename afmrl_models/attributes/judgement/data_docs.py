@@ -1,11 +1,12 @@
 """Great Expectations' context of one judgement, and the site of Data Docs it leaves."""
 
 import html
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import great_expectations as gx
 import pandas as pd
@@ -13,9 +14,15 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from afmrl_models.attributes.judgement.index_page import index_page
 from afmrl_models.config.expectations import Entry
 
+if TYPE_CHECKING:
+    from afmrl_models.attributes.judgement.judging import Verdict
+
 _SITE = "site"
+# To pages of suites, which the site has none of (see `_site`).
+_DEAD_LINK = re.compile(r'<a href="[./]*expectations/[^"]*"[^>]*>([^<]*)</a>')
 _SHOWN = 20
 
 
@@ -49,13 +56,17 @@ class Context:
         found: list[Mapping[str, Any]] = [deepcopy(dict(one.to_json_dict())) for one in result.results]
         return found, self._page(result)
 
-    def build(self) -> None:
+    def build(self, entries: Sequence[Entry], verdicts: Sequence["Verdict"]) -> None:
         """Write the site under a temporary name, then put it in the place of the last one."""
         if self._docs is None:
             return
         partial = self._docs.with_name(f".{self._docs.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         self._context.build_data_docs()
+        for page in partial.rglob("*.html"):
+            page.write_text(_DEAD_LINK.sub(r"\1", page.read_text(encoding="utf-8")), encoding="utf-8")
+        index = index_page(entries, verdicts, self._docs)
+        (partial / "index.html").write_text(index, encoding="utf-8")
         shutil.rmtree(self._docs, ignore_errors=True)
         partial.rename(self._docs)
 

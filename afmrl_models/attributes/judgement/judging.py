@@ -79,7 +79,7 @@ def judge(entries: Sequence[Entry], material: Material, docs: Path | None = None
 
     context = Context(docs)
     verdicts = [_judged(entry, material, context) for entry in entries]
-    context.build()
+    context.build(entries, verdicts)
     return verdicts
 
 

@@ -1,5 +1,6 @@
 """A table poisoned in one way is caught by the expectation meant for it; by which others is written down."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,7 +128,13 @@ def test_catalog_text_in_data_docs_is_escaped(
     assert not verdicts["taught_words"].passed
     page = verdicts["taught_words"].page
     assert page is not None and "alert(1)" in page.read_text(encoding="utf-8")
-    assert (tmp_path / "docs" / "index.html").exists()
+    index = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
+    assert "//" not in index, "the first page fetches nothing from the web"
+    linked = re.findall('href="([^"]+)"', index)
+    assert linked and all((tmp_path / "docs" / link).is_file() for link in linked)
+    assert all(name in index for name in verdicts) and "failed (critical)" in index
+    inside = re.findall('href="([^"#]+)"', page.read_text(encoding="utf-8"))
+    assert all((page.parent / link).is_file() for link in inside if link.endswith(".html"))
     for path in (tmp_path / "docs").rglob("*.html"):
         assert "<script>alert" not in path.read_text(encoding="utf-8"), path
 
