@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from afmrl_models.config.release import IdenticalProductsConfig
+from afmrl_models.config.release import IdenticalProductsConfig, ProductIndexConfig
 from afmrl_models.errors import UserError
 from afmrl_models.retrieval.ambiguous import ambiguous_pairs
 from afmrl_models.retrieval.calibration import Calibration, calibrate, labelled_links, measure_groups
 from afmrl_models.retrieval.confidence import ConfidenceCurve, reliability
 from afmrl_models.retrieval.identical import Grouping, group_identical, keep_group_ids
+from afmrl_models.retrieval.index import Origin, build_index, load_index
 from afmrl_models.retrieval.links import Links, mutual_links
 from afmrl_models.retrieval.reviewed import Reviewed, ReviewError, harvest, read_reviewed, record_reviews
 from afmrl_models.retrieval.search import Gallery
@@ -44,6 +45,28 @@ def all_of(rows: object) -> np.ndarray:
 def links_of(vectors: np.ndarray, k: int = 10) -> tuple[Gallery, Links]:
     gallery = Gallery(vectors, [f"l{i:03d}" for i in range(len(vectors))])
     return gallery, mutual_links(gallery, k)
+
+
+def test_links_and_groups_through_an_approximate_index_are_nearly_those_of_exact_search(tmp_path) -> None:
+    vectors, _ = offers(0, products=4200, spread=0.2)
+    ids = [f"l{i:05d}" for i in range(len(vectors))]
+    found = []
+    for kind in ("flat", "ivf_pq"):
+        build_index(vectors, ids, Origin("m", "d"), tmp_path / kind, ProductIndexConfig(kind=kind, nlist=32))
+        index = load_index(tmp_path / kind)
+        links = mutual_links(index, 10)
+        strong = links.where(links.scores >= 0.9)
+        pairs = dict(
+            zip(zip(strong.left.tolist(), strong.right.tolist(), strict=True), strong.scores, strict=True)
+        )
+        groups = group_identical(index, links, 0.9).groups.groupby("group_id")["listing_id"]
+        found.append((pairs, {frozenset(members) for _, members in groups}))
+    (exact, exact_groups), (approximate, approximate_groups) = found
+    assert len(exact) > 3000 and len(exact_groups) > 1000
+    both = exact.keys() & approximate.keys()
+    assert len(both) >= 0.98 * max(len(exact), len(approximate))
+    assert max(abs(exact[pair] - approximate[pair]) for pair in both) < 1e-9  # the scores are exact
+    assert len(exact_groups & approximate_groups) >= 0.95 * len(exact_groups)
 
 
 @pytest.mark.parametrize("min_precision", [0.5, 0.8, 0.95])
