@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import Modality
 from afmrl_models.errors import UserError
 
 app = typer.Typer(

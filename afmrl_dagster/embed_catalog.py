@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from afmrl_dagster.project import afmrl_home
-from afmrl_models.config import load_profile
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import Modality, load_profile
 
 
 def embed_catalog(config: Path, model: str, generator: str | None, modality: Modality, out: Path) -> None:

@@ -25,7 +25,7 @@ from sentence_transformers.sentence_transformer.losses import CachedMultipleNega
 from afmrl_models.attributes.bm25 import BM25
 from afmrl_models.backbones.device import pick_device
 from afmrl_models.backbones.small import build_embedder
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 from afmrl_models.embedding.embedder import new_embedder
 from afmrl_models.embedding.inputs import embedder_input, listing_text
 from afmrl_models.embedding.loss import AGCLLoss

@@ -38,7 +38,7 @@ from afmrl_models.backbones.small import build_generator
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.ingest import ingest
 from afmrl_models.catalog.schema import read_table
-from afmrl_models.config.profile import (
+from afmrl_models.config import (
     BackboneConfig,
     CatalogConfig,
     GeneratedSource,

@@ -40,8 +40,7 @@ from afmrl_models.catalog.generated import generate_catalog
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.ingest import ingest
 from afmrl_models.catalog.schema import read_table
-from afmrl_models.config import CatalogConfig, ColumnMapping, TableSource
-from afmrl_models.config.profile import BackboneConfig, GenerationConfig
+from afmrl_models.config import BackboneConfig, CatalogConfig, ColumnMapping, GenerationConfig, TableSource
 from afmrl_models.embedding.catalog_vectors import CatalogVectors, embed_catalog
 from afmrl_models.embedding.embedder import load_embedder, new_embedder, save_embedder
 from afmrl_models.retrieval.identical import group_identical

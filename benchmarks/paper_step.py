@@ -30,8 +30,7 @@ from afmrl_models.backbones.tokenizer import train_tokenizer
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.ingest import ingest
 from afmrl_models.catalog.schema import read_table
-from afmrl_models.config import Profile, load_profile
-from afmrl_models.config.profile import CatalogConfig, GeneratedSource, TeacherConfig
+from afmrl_models.config import CatalogConfig, GeneratedSource, Profile, TeacherConfig, load_profile
 from afmrl_models.embedding.training import train_embedder
 from afmrl_models.refinement.rar import refine_generator
 

@@ -17,7 +17,7 @@ from nightly import Clock, make_models, make_shop, run, write_shop
 
 from afmrl_models.catalog.schema import read_table
 from afmrl_models.catalog.splits import split_products
-from afmrl_models.config.profile import SplitsConfig
+from afmrl_models.config import SplitsConfig
 from afmrl_models.retrieval.identical import group_identical
 from afmrl_models.retrieval.index import Origin, build_index
 from afmrl_models.retrieval.links import mutual_links

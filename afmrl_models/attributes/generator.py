@@ -21,7 +21,7 @@ from afmrl_models.backbones.photo_tower import quick_photo_tower
 from afmrl_models.backbones.prefix_attention import shared_prefix_attention
 from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import GenerationConfig
+from afmrl_models.config import GenerationConfig
 
 Batch = TypeVar("Batch")
 Read = TypeVar("Read")

@@ -28,7 +28,7 @@ from afmrl_models.backbones.training_checkpoints import TrainingCheckpoints
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.catalog.variation import vary
-from afmrl_models.config.profile import BackboneConfig, SftConfig
+from afmrl_models.config import BackboneConfig, SftConfig
 from afmrl_models.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from afmrl_models.attributes.progress import progress_of
 from afmrl_models.attributes.prompt import request_text
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
-from afmrl_models.config.profile import GenerationConfig
+from afmrl_models.config import GenerationConfig
 
 logger = logging.getLogger(__name__)
 

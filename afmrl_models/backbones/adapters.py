@@ -2,7 +2,7 @@
 
 from peft import LoraConfig
 
-from afmrl_models.config.profile import LoraSettings
+from afmrl_models.config import LoraSettings
 
 
 def lora_config(settings: LoraSettings | None, task: str | None = None) -> LoraConfig | None:

@@ -9,7 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_embedder, build_generator
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 from afmrl_models.errors import UserError
 
 Role = Literal["embedder", "generator"]

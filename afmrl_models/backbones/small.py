@@ -22,7 +22,7 @@ from transformers import (
 from afmrl_models.backbones.checkpoint import save_checkpoint
 from afmrl_models.backbones.processor import MERGE_SIZE, PATCH_SIZE, TEMPORAL_PATCH_SIZE, new_processor
 from afmrl_models.backbones.tokenizer import train_tokenizer
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 logger = logging.getLogger(__name__)
 

@@ -1,32 +1,26 @@
 """A profile: everything one pipeline is told, read from one YAML file."""
 
-from afmrl_models.config.champion import ChampionConfig, TaskLimit
-from afmrl_models.config.loading import ProfileError, load_profile
-from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
-from afmrl_models.config.profile import (
-    AgclScale,
-    AttributesConfig,
-    BackboneConfig,
+from afmrl_models.config.attributes import AttributesConfig, GenerationConfig, SftConfig, TeacherConfig
+from afmrl_models.config.backbone import BackboneConfig, LoraSettings
+from afmrl_models.config.catalog import (
     CatalogConfig,
     ColumnMapping,
-    EmbedderTraining,
-    EvaluationConfig,
     GeneratedSource,
-    GenerationConfig,
     HeldOutFiles,
-    LoraSettings,
     M5ProductSource,
     Product1MSource,
-    Profile,
     PublishedSource,
-    RefinementConfig,
-    SftConfig,
     SplitsConfig,
     TableSource,
-    TeacherConfig,
-    TrackingConfig,
 )
+from afmrl_models.config.champion import ChampionConfig, TaskLimit
+from afmrl_models.config.evaluation import Enrichment, EvaluationConfig
+from afmrl_models.config.loading import ProfileError, load_profile
+from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, RunsConfig
+from afmrl_models.config.profile import Profile, TrackingConfig
+from afmrl_models.config.refinement import RefinementConfig, RewardMetric
 from afmrl_models.config.release import IdenticalProductsConfig, ProductIndexConfig
+from afmrl_models.config.training import AgclScale, EmbedderTraining, Modality, PairKind
 
 __all__ = [
     "AgclScale",
@@ -38,6 +32,7 @@ __all__ = [
     "ChampionConfig",
     "ColumnMapping",
     "EmbedderTraining",
+    "Enrichment",
     "EvaluationConfig",
     "GeneratedSource",
     "GenerationConfig",
@@ -45,12 +40,15 @@ __all__ = [
     "IdenticalProductsConfig",
     "LoraSettings",
     "M5ProductSource",
+    "Modality",
+    "PairKind",
     "Product1MSource",
     "ProductIndexConfig",
     "Profile",
     "ProfileError",
     "PublishedSource",
     "RefinementConfig",
+    "RewardMetric",
     "RunsConfig",
     "SftConfig",
     "SplitsConfig",

@@ -10,7 +10,7 @@ import pandas as pd
 from sentence_transformers import SentenceTransformer
 
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import Modality
 from afmrl_models.embedding.embedder import encode_listings
 from afmrl_models.embedding.kept_vectors import KeptVectors, vector_key
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from afmrl_models.backbones.adapters import lora_config
 from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import BackboneConfig, Modality
+from afmrl_models.config import BackboneConfig, Modality
 from afmrl_models.embedding.inputs import embedder_input, listing_text
 
 # Padding on the right leaves every position, and so every vector, as it is without padding. Texts are cut by

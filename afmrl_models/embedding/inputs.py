@@ -3,7 +3,7 @@
 from PIL import Image
 
 from afmrl_models.backbones.special_tokens import neutralise
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import Modality
 
 MAX_TITLE_CHARACTERS = 256
 MAX_ATTRIBUTES_CHARACTERS = 512

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from afmrl_models.config.profile import EmbedderTraining, Modality, PairKind
+from afmrl_models.config import EmbedderTraining, Modality, PairKind
 from afmrl_models.errors import UserError
 
 logger = logging.getLogger(__name__)

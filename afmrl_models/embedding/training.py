@@ -22,7 +22,7 @@ from afmrl_models.backbones.training_bar import show_progress
 from afmrl_models.backbones.training_checkpoints import TrainingCheckpoints
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
-from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, Modality
+from afmrl_models.config import BackboneConfig, EmbedderTraining, Modality
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
 from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
 from afmrl_models.embedding.loss import (

@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from afmrl_models.attributes.grammar import AttributeTextError, parse
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import RewardMetric
+from afmrl_models.config import RewardMetric
 from afmrl_models.embedding.embedder import encode_listings
 from afmrl_models.embedding.inputs import embedder_input, listing_text
 from afmrl_models.errors import UserError

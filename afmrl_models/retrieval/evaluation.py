@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from afmrl_models.config.profile import EvaluationConfig, Modality
+from afmrl_models.config import EvaluationConfig, Modality
 from afmrl_models.errors import UserError
 from afmrl_models.retrieval.downstream import TooFewLabels, downstream_metrics
 from afmrl_models.retrieval.metrics import per_query

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import Modality
 from afmrl_models.config.tasks import TaskName
 
 

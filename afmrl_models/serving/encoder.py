@@ -19,8 +19,7 @@ from sentence_transformers import SentenceTransformer
 from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.backbones.checkpoint import checkpoint_digest
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config import GenerationConfig
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import GenerationConfig, Modality
 from afmrl_models.embedding.embedder import encode_listings, load_embedder
 from afmrl_models.errors import UserError
 from afmrl_models.registry.models import find_version, get_alias, local_directory

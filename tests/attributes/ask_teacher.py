@@ -10,7 +10,7 @@ import pandas as pd
 
 from afmrl_models.attributes.teachers import open_teacher
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 if __name__ == "__main__":
     base_url, store, listings, kept = sys.argv[1:]

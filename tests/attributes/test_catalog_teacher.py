@@ -7,7 +7,7 @@ from painted_listings import by_id, frame
 
 from afmrl_models.attributes.teachers import catalog_keys, open_teacher
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, read_table, write_table
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 
 def test_the_catalog_teacher_takes_the_majority_of_a_product(tmp_path: Path) -> None:

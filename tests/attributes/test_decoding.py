@@ -16,7 +16,7 @@ from afmrl_models.backbones.photo_tower import quick_photo_tower
 from afmrl_models.backbones.prefix_attention import attend_behind_prefix, shared_prefix_attention
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_embedder, build_generator
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 KEYS = ["type", "colour"]
 TITLES = ["mug", "a red mug with a very long title " * 4, "blue jacket", "", "赤い シャツ", "lamp " * 9]

@@ -16,7 +16,7 @@ from afmrl_models.attributes.writing import write_attributes
 from afmrl_models.backbones.small import build_generator
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, read_table, write_table
-from afmrl_models.config.profile import BackboneConfig, GenerationConfig
+from afmrl_models.config import BackboneConfig, GenerationConfig
 
 KEYS = ["type", "colour"]
 TITLES = [

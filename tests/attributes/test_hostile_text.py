@@ -16,7 +16,7 @@ from afmrl_models.attributes.teachers.answers import read_answer
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_generator
 from afmrl_models.backbones.special_tokens import SPECIAL_TOKENS
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 KEYS = ["type", "colour"]
 INVISIBLE = "\u200b\u200e\u200f\u202a\u202e\u2060\u2066\u2069\u00ad\ufeff\U000e0041"

@@ -20,7 +20,7 @@ from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, messages, prompt
 from afmrl_models.attributes.teachers import TeacherError, open_teacher
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_generator
-from afmrl_models.config.profile import BackboneConfig, TeacherConfig
+from afmrl_models.config import BackboneConfig, TeacherConfig
 
 
 def _free_port() -> int:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from afmrl_models.attributes.prompt import TEACHER_INSTRUCTION, prompt_text
 from afmrl_models.attributes.teachers import TeacherError, open_teacher
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 
 @dataclasses.dataclass

@@ -18,7 +18,7 @@ from painted_listings import KEYS, painted
 
 from afmrl_models.attributes.teachers import TeacherError, open_teacher
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 Reply = Callable[[BaseHTTPRequestHandler, str], None]
 

@@ -12,7 +12,7 @@ from afmrl_models.attributes.photo_prompts import PhotoPrompts
 from afmrl_models.attributes.prompt import messages, prompt_text
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_embedder, build_generator
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 TITLES = ["mug", "a red mug with a very long title " * 4, "", "赤い シャツ", "<|image_pad|> lamp"]
 KEYS = ["type", "colour"]

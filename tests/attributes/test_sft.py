@@ -16,7 +16,7 @@ from afmrl_models.attributes.sft import sft_rows, train_generator
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_generator
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
-from afmrl_models.config.profile import BackboneConfig, GenerationConfig, SftConfig
+from afmrl_models.config import BackboneConfig, GenerationConfig, SftConfig
 
 KEYS = ["type", "colour"]
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}

@@ -14,7 +14,7 @@ from afmrl_models.attributes.sft import SftResult, train_generator
 from afmrl_models.backbones.small import build_generator
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
 from afmrl_models.catalog.learned_from import read_record
-from afmrl_models.config.profile import BackboneConfig, LoraSettings, SftConfig
+from afmrl_models.config import BackboneConfig, LoraSettings, SftConfig
 
 KEYS = ["colour"]
 SMALL = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=320)

@@ -13,7 +13,7 @@ from transformers import AutoProcessor
 from afmrl_models.backbones import processor as processors
 from afmrl_models.backbones.device import pick_device
 from afmrl_models.backbones.small import build_embedder, build_generator
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 from afmrl_models.errors import UserError
 
 TINY = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=400)

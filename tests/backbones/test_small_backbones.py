@@ -13,7 +13,7 @@ from afmrl_models.backbones.resolve import BackboneNotFoundError, resolve
 from afmrl_models.backbones.small import build_embedder, build_generator
 from afmrl_models.backbones.special_tokens import SPECIAL_TOKENS, neutralise
 from afmrl_models.backbones.tokenizer import train_tokenizer
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 TINY = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=400)
 TEXTS = ["red cotton shirt", "blue denim jacket", "colour: red; type: shirt", "赤い シャツ", "เสื้อสีแดง"] * 5

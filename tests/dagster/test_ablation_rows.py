@@ -11,7 +11,7 @@ from afmrl_dagster.defs.release.ablation import evaluated
 from afmrl_dagster.defs.rounds.evaluations import LEFT_OUT, metrics_key
 from afmrl_dagster.defs.rounds.unroll import rows_of
 from afmrl_dagster.resources import Pipeline
-from afmrl_models.config.profile import EvaluationConfig
+from afmrl_models.config import EvaluationConfig
 from afmrl_models.retrieval.evaluation import Evaluation
 
 

@@ -13,7 +13,7 @@ from afmrl_dagster.defs.rounds.generators import generator_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.seeds import EVERYTHING
 from afmrl_dagster.tables import Tables
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 SMALL = BackboneConfig(hidden_size=32, layers=1, vision_layers=1, vocabulary=350)
 PROFILE = {

@@ -11,7 +11,7 @@ from PIL import Image
 from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.seeds import EVERYTHING
 from afmrl_dagster.tables import Tables
-from afmrl_models.config.profile import EvaluationConfig
+from afmrl_models.config import EvaluationConfig
 from afmrl_models.retrieval.evaluation import evaluate_embedder
 
 

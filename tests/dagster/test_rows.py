@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from afmrl_dagster.defs.rounds.unroll import rows_of
-from afmrl_models.config.profile import EvaluationConfig
+from afmrl_models.config import EvaluationConfig
 
 
 def named(rounds: int = 1, **settings: object) -> dict[str, tuple[str, str | None, str | None]]:

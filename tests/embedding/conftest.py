@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from afmrl_models.backbones.small import build_embedder
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
-from afmrl_models.config.profile import BackboneConfig
+from afmrl_models.config import BackboneConfig
 
 COLOURS = ["red", "green", "blue", "orange"]
 THINGS = ["mug", "lamp", "ring"]

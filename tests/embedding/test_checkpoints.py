@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from afmrl_models.catalog.learned_from import read_record
-from afmrl_models.config.profile import EmbedderTraining, LoraSettings
+from afmrl_models.config import EmbedderTraining, LoraSettings
 from afmrl_models.embedding.embedder import load_embedder
 from afmrl_models.embedding.training import train_embedder
 

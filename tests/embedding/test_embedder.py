@@ -6,7 +6,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from afmrl_models.config.profile import BackboneConfig, LoraSettings
+from afmrl_models.config import BackboneConfig, LoraSettings
 from afmrl_models.embedding.embedder import encode_listings, load_embedder, new_embedder, save_embedder
 from afmrl_models.embedding.inputs import (
     MAX_ATTRIBUTES_CHARACTERS,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from afmrl_models.config.profile import BackboneConfig, EmbedderTraining, LoraSettings
+from afmrl_models.config import BackboneConfig, EmbedderTraining, LoraSettings
 from afmrl_models.embedding import training
 from afmrl_models.embedding.embedder import encode_listings, load_embedder
 from afmrl_models.embedding.training import train_embedder

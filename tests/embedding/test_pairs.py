@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from afmrl_models.config.profile import EmbedderTraining
+from afmrl_models.config import EmbedderTraining
 from afmrl_models.embedding.loss import product_numbers
 from afmrl_models.embedding.pairs import plan_batches
 

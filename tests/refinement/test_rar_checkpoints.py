@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from afmrl_models.backbones.checkpoint import checkpoint_digest
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import read_record
-from afmrl_models.config import RefinementConfig
-from afmrl_models.config.profile import LoraSettings
+from afmrl_models.config import LoraSettings, RefinementConfig
 from afmrl_models.refinement import rar
 from afmrl_models.refinement.rar import RarResult, refine_generator
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from afmrl_models.config.profile import EvaluationConfig
+from afmrl_models.config import EvaluationConfig
 from afmrl_models.retrieval.evaluation import Evaluation, evaluate_embedder
 from afmrl_models.retrieval.tasks import TASKS, relevant_listings
 

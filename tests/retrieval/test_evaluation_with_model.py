@@ -5,7 +5,7 @@ import pandas as pd
 
 from afmrl_models.backbones.small import build_embedder
 from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
-from afmrl_models.config.profile import BackboneConfig, EvaluationConfig
+from afmrl_models.config import BackboneConfig, EvaluationConfig
 from afmrl_models.embedding.embedder import encode_listings, new_embedder
 from afmrl_models.retrieval.contact_sheet import contact_sheet, sheet_rows
 from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from afmrl_models.config.profile import EvaluationConfig
+from afmrl_models.config import EvaluationConfig
 from afmrl_models.retrieval.evaluation import evaluate_embedder
 from afmrl_models.retrieval.from_files import evaluate_files
 from afmrl_models.retrieval.metrics import evaluate

@@ -9,7 +9,7 @@ from afmrl_dagster.defs.rounds.evaluations import ORACLE, Row, retrieval_metrics
 from afmrl_dagster.defs.rounds.expectations import attribute_expectations
 from afmrl_dagster.defs.rounds.generators import distilled_generator, refined_generator
 from afmrl_dagster.defs.rounds.product_attributes import product_attributes
-from afmrl_models.config.profile import EvaluationConfig, Profile
+from afmrl_models.config import EvaluationConfig, Profile
 
 _BASELINE = (
     "The embedder to beat: VLM2Vec, trained with plain InfoNCE on the very pairs, steps and starting weights "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from afmrl_models.attributes.teachers.catalog import CatalogTeacher, catalog_keys
 from afmrl_models.attributes.teachers.teacher import Teacher, TeacherError
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 __all__ = ["Teacher", "TeacherError", "catalog_keys", "open_teacher"]
 

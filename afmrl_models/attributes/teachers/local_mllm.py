@@ -14,7 +14,7 @@ from afmrl_models.attributes.teachers.answers import Answer, read_answer
 from afmrl_models.attributes.teachers.teacher import TeacherError, attributes_table
 from afmrl_models.backbones.processor import register
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 MAX_ANSWER_TOKENS = 256
 

@@ -21,7 +21,7 @@ from afmrl_models.attributes.teachers.answers import Answer, read_answer
 from afmrl_models.attributes.teachers.teacher import TeacherError, attributes_table
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES
-from afmrl_models.config.profile import TeacherConfig
+from afmrl_models.config import TeacherConfig
 
 MAX_ANSWER_TOKENS = 256
 MAX_FAILED_SHARE = 0.2

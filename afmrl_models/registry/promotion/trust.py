@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from afmrl_models.backbones.checkpoint import checkpoint_digest
-from afmrl_models.config.profile import Modality
+from afmrl_models.config import Modality
 from afmrl_models.registry.models import DIGEST, ModelVersion, RegistryError, local_directory
 from afmrl_models.registry.packaging import read_settings
 from afmrl_models.registry.promotion.pair import version_tags
