@@ -7,11 +7,12 @@ import dagster as dg
 
 
 class EventLines:
-    """Dagster's events as lines; it remembers when steps started."""
+    """Dagster's events as lines; it remembers when steps started. steps: how many there are; 0: unknown."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 0) -> None:
         self.step: str | None = None
         self._started: dict[str, float] = {}
+        self._steps = steps
 
     def line(self, event: dg.DagsterEvent, at: float) -> str | None:
         """The line of an event, `at` seconds since the epoch; None where it is not worth one."""
@@ -20,7 +21,7 @@ class EventLines:
         if kind == dg.DagsterEventType.STEP_START:
             self.step = step
             self._started[step] = at
-            return f"▶ {step}"
+            return f"▶ {step}" + (f"  ({len(self._started)} of {self._steps})" if self._steps else "")
         if kind == dg.DagsterEventType.STEP_SUCCESS:
             return f"✔ {step}  {self.seconds(at, step):.0f} s"
         if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -43,9 +44,9 @@ class EventLines:
 class _Handler(logging.Handler):
     """Writes the lines of events to standard error; warnings and errors of the assets pass through."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
-        self._lines = EventLines()
+        self._lines = EventLines(steps)
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "dagster_meta", {}).get("dagster_event")
@@ -65,5 +66,5 @@ class _Handler(logging.Handler):
 def terminal_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     """A logger that writes `EventLines` to standard error."""
     logger = logging.Logger("afmrl", level=logging.DEBUG)
-    logger.addHandler(_Handler())
+    logger.addHandler(_Handler(0 if init_context.job_def is None else len(init_context.job_def.nodes)))
     return logger

@@ -14,6 +14,14 @@ class TrainingBar(ProgressCallback):
         super().__init__()
         self._shown = shown
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description("training")
+            self.training_bar.unit = "step"
+
     def on_log(
         self,
         args: TrainingArguments,
