@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,9 @@ class Book:
             self._remember(self.house.home / NAME / group / "embedder")
         demand(str(found) == str(self.champion), f"champion is version {found}, should be {self.champion}")
         mlflow.set_tracking_uri(self.house.mlflow_url)
-        fetched = mlflow.artifacts.download_artifacts(f"models:/{_MODEL}@champion")
-        distance = np.abs(self._embed(Path(fetched) / "artifacts" / "model") - self.trained).max()
+        with tempfile.TemporaryDirectory() as folder:
+            fetched = mlflow.artifacts.download_artifacts(f"models:/{_MODEL}@champion", dst_path=folder)
+            distance = np.abs(self._embed(Path(fetched) / "artifacts" / "model") - self.trained).max()
         demand(distance < _ROUNDING, f"the champion's vectors are {distance:.1e} off those of its training")
 
     def _remember(self, model: Path) -> None:

@@ -92,7 +92,8 @@ NIGHTS = (
     Night(
         6, "columns of the attributes are shifted: rubbish is learned and written",
         export=Shop.shifted_attributes, settings=LONGER, status="FAILURE", decides=(),
-        stays=(*TEXTS, *RELEASED), tells=("failed:", "round_0/product_attributes: no_flood_of_new_values"),
+        stays=(*TEXTS, *RELEASED),
+        tells=("failed: round_0/product_attributes:", "no_flood_of_new_values", "In force stays"),
     ),
     Night(7, "the columns are right again", settings=LONGER),
     Night(

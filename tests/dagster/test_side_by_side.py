@@ -182,7 +182,7 @@ def test_a_finished_profile_is_kept_and_another_seed_trains_that_one_alone(
     configured(folder)
     assert "seed_0  models/base_generator: done, kept" in output
     assert "seed_2  ✔ models/base_generator" in output
-    assert "release/ablation: its settings have changed" in output
+    assert "release/ablation: made with other settings: " in output
     assert status == 1, "the third seed has no evaluations to compare"
 
 
