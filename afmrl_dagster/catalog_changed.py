@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from afmrl_dagster.execution import PROFILE_TAG, cancel_dead_runs
+from afmrl_dagster.execution import PROFILE_TAG, run_under_way
 from afmrl_dagster.resume import DATA_VERSION
 from afmrl_dagster.seeds import NIGHT_TAG
 from afmrl_dagster.tables import RAW_CATALOG
@@ -15,13 +15,6 @@ from afmrl_models.config import Profile
 from afmrl_models.errors import UserError
 
 NAME = "catalog_changed"
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 # At most this share of the time is spent on looking.
 _LOOKING = 0.05
 
@@ -74,10 +67,8 @@ def look(
     """Why no run starts now (None: one does), and what to remember."""
     if profile.catalog.source.kind == "generated":
         return "the generated catalog never changes", seen
-    cancel_dead_runs(instance)
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
-        if run.tags.get(PROFILE_TAG, profile.name) == profile.name:
-            return f"run {run.run_id[:8]} ({run.job_name}) is under way", seen
+    if (other := run_under_way(instance, profile.name)) is not None:
+        return other, seen
     if seen is not None and (rest := seen.looked + seen.took / _LOOKING - now) > 0:
         return f"the last look took {seen.took:.0f} s; the next one is in {rest:.0f} s", seen
     begun = time.perf_counter()

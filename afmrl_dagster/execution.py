@@ -15,6 +15,12 @@ PROFILE_TAG = "afmrl/profile"
 _KILLED = "was killed"
 _CHECK_FAILED = "DagsterAssetCheckFailedError"
 _UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_NOT_ENDED = [
+    *_UNDER_WAY,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def execute(
@@ -57,6 +63,15 @@ def cancel_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.report_run_canceled(run, f"process {process} {_KILLED}")
             ended.append(run.run_id)
     return ended
+
+
+def run_under_way(instance: dg.DagsterInstance, profile: str) -> str | None:
+    """Which run of this profile is queued or under way, in words; a killed one is none."""
+    cancel_dead_runs(instance)
+    for run in instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED)):
+        if run.tags.get(PROFILE_TAG, profile) == profile:
+            return f"run {run.run_id[:8]} ({run.job_name}) is under way"
+    return None
 
 
 def was_killed(event: dg.DagsterEvent) -> str | None:

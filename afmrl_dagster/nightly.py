@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from afmrl_dagster.catalog_changed import catalog_changed
+from afmrl_dagster.execution import run_under_way
 from afmrl_dagster.seeds import EVERYTHING, NIGHT_TAG, RELEASE, SEEDS, SHARED, partition_of
 from afmrl_models.config import Profile
 
@@ -78,12 +79,17 @@ def several_seeds(profile: Profile, home: Path) -> dg.Definitions:
 
 
 def _schedule(profile: Profile, job: str) -> dg.ScheduleDefinition:
-    return dg.ScheduleDefinition(
-        name="nightly",
+    @dg.schedule(
         job_name=job,
         cron_schedule=profile.schedule,
         execution_timezone=profile.timezone,
-        tags={NIGHT_TAG: "begins"},
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Retrain every night. Off until switched on.",
+        description="Retrain every night, unless a run is under way. Off until switched on.",
     )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        # Two runs at once would write the same outputs.
+        if other := run_under_way(context.instance, profile.name):
+            return dg.SkipReason(other)
+        return dg.RunRequest(tags={NIGHT_TAG: "begins"})
+
+    return nightly

@@ -145,3 +145,24 @@ def test_what_the_business_uses_has_a_freshness_policy(tmp_path: Path) -> None:
     for policy in with_policy.values():
         assert policy.warn_window.to_timedelta() == timedelta(hours=30)
         assert policy.fail_window.to_timedelta() == timedelta(hours=48)
+
+
+@pytest.mark.parametrize(("seeds", "job"), [([0], "everything"), ([0, 1], "shared")])
+def test_a_night_begins_when_no_run_is_under_way(tmp_path: Path, seeds: list[int], job: str) -> None:
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        nightly = Shop(tmp_path, instance, seeds=seeds).definitions.resolve_schedule_def("nightly")
+
+        def reason() -> str | None:
+            return nightly.evaluate_tick(dg.build_schedule_context(instance)).skip_message
+
+        assert nightly.job_name == job
+        (request,) = nightly.evaluate_tick(dg.build_schedule_context(instance)).run_requests
+        assert request.tags["afmrl/night"] == "begins"
+        run = instance.add_run(dg.DagsterRun(job_name="round_0", status=dg.DagsterRunStatus.QUEUED))
+        assert reason() == f"run {run.run_id[:8]} (round_0) is under way"
+        instance.report_run_canceled(run)
+        assert reason() is None
+        other = {"afmrl/profile": "another"}
+        instance.add_run(dg.DagsterRun(job_name="seeds", status=dg.DagsterRunStatus.STARTED, tags=other))
+        assert reason() is None, "another profile's runs write elsewhere"

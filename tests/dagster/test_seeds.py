@@ -8,7 +8,7 @@ import yaml
 
 from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.resources import Pipeline
-from afmrl_dagster.seeds import RELEASE, SEEDS, SHARED, is_seeded, partition_of, seed_of
+from afmrl_dagster.seeds import NIGHT_TAG, RELEASE, SEEDS, SHARED, is_seeded, partition_of, seed_of
 from afmrl_dagster.settings import settings_digest
 from afmrl_models.config import Profile
 
@@ -77,7 +77,7 @@ def test_the_night_goes_from_the_catalog_over_each_seed_to_the_release(definitio
     schedule = definitions.resolve_schedule_def("nightly")
     assert (schedule.job_name, schedule.default_status) == (SHARED, dg.DefaultScheduleStatus.STOPPED)
     with dg.DagsterInstance.ephemeral() as instance:
-        begun = finished(instance, SHARED, schedule.tags, True)
+        begun = finished(instance, SHARED, {NIGHT_TAG: "begins"}, True)
         requests = night(definitions, instance, "nightly_seeds", begun)
         assert [request.partition_key for request in requests] == ["seed_0", "seed_7"]
         tags = [{**request.tags, "dagster/partition": request.partition_key} for request in requests]
