@@ -159,7 +159,7 @@ def test_a_night_begins_when_no_run_is_under_way(tmp_path: Path, seeds: list[int
         assert nightly.job_name == job
         (request,) = nightly.evaluate_tick(dg.build_schedule_context(instance)).run_requests
         assert request.tags["afmrl/night"] == "begins"
-        run = instance.add_run(dg.DagsterRun(job_name="round_0", status=dg.DagsterRunStatus.QUEUED))
+        run = instance.add_run(dg.DagsterRun(job_name="round_0", status=dg.DagsterRunStatus.STARTED))
         assert reason() == f"run {run.run_id[:8]} (round_0) is under way"
         instance.report_run_canceled(run)
         assert reason() is None
