@@ -5,12 +5,14 @@ values. What differs from them holds for that asset in that run, and is validate
 the profile may say null, 0 stands for it: Dagster leaves a null out of what it shows.
 """
 
-import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import dagster as dg
-from pydantic import BaseModel, Field, create_model
+from dagster._core.definitions.definition_config_schema import (
+    convert_user_facing_definition_config_schema,
+)
+from pydantic import BaseModel
 
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.settings import MadeWith, differences
@@ -44,16 +46,17 @@ _REFINED = {
 
 def with_run_settings(asset: dg.AssetsDefinition, profile: Profile) -> dg.AssetsDefinition:
     """The asset, with what `run_settings` offers for it as its configuration; other keys are refused."""
-    schema = run_settings(profile, asset.key.path).to_config_schema()
+    # An empty mapping must be a schema of its own: the library would take it for "whatever you like".
+    schema = convert_user_facing_definition_config_schema(run_settings(profile, asset.key.path))
     op = asset.op.with_replaced_properties(asset.op.name, config_schema=schema)
     return dg.AssetsDefinition.dagster_internal_init(**{**asset.get_attributes_dict(), "node_def": op})
 
 
-def run_settings(profile: Profile, key: Sequence[str]) -> type[dg.Config]:
+def run_settings(profile: Profile, key: Sequence[str]) -> dict[str, dg.Field]:
     """The settings that a run of the asset with this key may be given, the profile's values as defaults."""
     of_round = _DISTILLED if key[0] == "round_0" else _REFINED
     offered = of_round.get(key[-1]) or _OFFERED.get(key[-1], ())
-    return _config("_".join(key), profile, _tree(profile, offered, _left_out(key)))
+    return _fields("_".join(key), profile, _tree(profile, offered, _left_out(key)))
 
 
 def given_to(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dict[str, tuple[Any, Any]]:
@@ -122,21 +125,19 @@ def _is_single(annotation: Any) -> bool:
     return annotation in (int, float, str, bool, int | None)
 
 
-def _config(name: str, section: BaseModel, tree: Mapping[str, Any]) -> type[dg.Config]:
-    fields: dict[str, Any] = {}
+def _fields(name: str, section: BaseModel, tree: Mapping[str, Any]) -> dict[str, dg.Field]:
+    fields: dict[str, dg.Field] = {}
     for key, below in tree.items():
         value, info = getattr(section, key), type(section).model_fields[key]
         if below is not None:
-            nested = _config(f"{name}_{key}", value, below)
             what = info.description or (type(value).__doc__ or "").strip()
-            fields[key] = (nested, Field(nested(), description=what))
-        elif get_origin(info.annotation) is Literal:
-            values = {choice: choice for choice in get_args(info.annotation)}
-            choices = enum.Enum(f"{name}_{key}", values)  # type: ignore[misc]
-            fields[key] = (choices, Field(choices(value), description=info.description))
+            fields[key] = dg.Field(dg.Shape(_fields(f"{name}_{key}", value, below)), description=what)
+            continue
+        kind: Any = info.annotation
+        description = info.description
+        if get_origin(kind) is Literal:
+            kind = dg.Enum(f"{name}_{key}", [dg.EnumValue(choice) for choice in get_args(kind)])
         elif _is_nullable(section, key):
-            said = f"{info.description} ({_NULL}: null)"
-            fields[key] = (int, Field(_NULL if value is None else value, description=said))
-        else:
-            fields[key] = (info.annotation, Field(value, description=info.description))
-    return create_model(name, __base__=dg.Config, **fields)
+            kind, value, description = int, value or _NULL, f"{description} ({_NULL}: null)"
+        fields[key] = dg.Field(kind, default_value=value, description=description)
+    return fields

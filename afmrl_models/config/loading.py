@@ -14,6 +14,7 @@ from afmrl_models.errors import UserError
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _EXPECTATIONS = "expectations"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 
 
 class ProfileError(UserError):
@@ -62,7 +63,7 @@ def load_profile(
 
 def _read(path: Path, what: str) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except FileNotFoundError:
         raise ProfileError(f"{path}: no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.defs.release.ablation import ABLATION, _warning
@@ -72,19 +71,17 @@ def metadata(result: dg.ExecuteInProcessResult, key: tuple[str, str]) -> dict:
     return dict(event.metadata)
 
 
-def settings(
-    section: BaseModel | type[BaseModel], prefix: str = ""
-) -> Iterator[tuple[str, object, str | None]]:
+def settings(fields: dict[str, dg.Field], prefix: str = "") -> Iterator[tuple[str, object, str | None]]:
     """Dotted key, default and description of every single setting."""
-    for name, field in section.model_fields.items():
-        if isinstance(field.default, BaseModel):
-            yield from settings(type(field.default), f"{prefix}{name}.")
+    for name, field in fields.items():
+        if isinstance(field.config_type, dg.Shape):
+            yield from settings(field.config_type.fields, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", field.default, field.description
+            yield f"{prefix}{name}", field.default_value, field.description
 
 
 def offered(*key: str) -> dict[str, object]:
-    return {name: getattr(value, "value", value) for name, value, _ in settings(run_settings(DEMO, key))}
+    return {name: value for name, value, _ in settings(run_settings(DEMO, key))}
 
 
 def test_every_offered_setting_is_described_and_says_what_the_profile_says() -> None:
@@ -96,7 +93,7 @@ def test_every_offered_setting_is_described_and_says_what_the_profile_says() -> 
             for part in name.split("."):
                 at = at[part]  # type: ignore[index]
             assert description, f"{key} {name}"
-            assert getattr(value, "value", value) == (0 if at is None else at), f"{key} {name}"
+            assert value == (0 if at is None else at), f"{key} {name}"
             if "0: null" in description:
                 with pytest.raises(ProfileError, match=name):
                     load_profile(shipped_profile("demo"), instead={name: 0})
