@@ -107,12 +107,18 @@ def examine(instance: dg.DagsterInstance, run_id: str) -> Findings:
                     reasons.append(_found(check))
         elif event.event_type == dg.DagsterEventType.ENGINE_EVENT:
             if any(words in (event.message or "") for words in _CRASHED):
-                reasons.append(f"{event.message} {GO_ON}")
+                reasons.append(f"{_of_the_crash(event.message or '')} {GO_ON}")
         elif event.asset_key == _CHAMPION:
             stated = event.step_materialization_data.materialization.metadata
             if "outcome" in stated and stated["outcome"].value not in _NO_NEWS:
                 not_promoted = _why_not(stated)
     return Findings(failed, reasons, warnings, not_promoted)
+
+
+def _of_the_crash(message: str) -> str:
+    """Dagster's words, without who says so and without its advice."""
+    said = message.partition("] ")[2] if message.startswith("[") else message
+    return said.partition(" Possible solutions")[0]
 
 
 def _found(check: dg.AssetCheckEvaluation) -> str:

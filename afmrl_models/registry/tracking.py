@@ -206,7 +206,7 @@ class Tracking:
         return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", self.uri)
 
     def _unusable(self, error: Exception) -> TrackingError:
-        return TrackingError(f"{self.shown_uri}: the tracking store cannot be used: {error}")
+        return TrackingError(f"{self.shown_uri}: the tracking store cannot be used: {_root(error)}")
 
     def _create_experiment(self) -> Experiment:
         served = self.uri.startswith(("http://", "https://", "databricks"))
@@ -253,6 +253,16 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             text = text[: PARAMETER_CHARACTERS - len(mark)] + mark
         flat[name] = text
     return flat
+
+
+def _root(error: BaseException) -> BaseException:
+    """The operating system's word on it, such as "Connection refused", where there is one; else the error."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno is not None:
+            return found
+        found = found.__cause__ or found.__context__
+    return error
 
 
 def _connect_timeout(address: sqlalchemy.URL) -> dict[str, int]:

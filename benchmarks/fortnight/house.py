@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import mlflow
 import psutil
 import requests
 from dagster_graphql import DagsterGraphQLClient
@@ -123,6 +124,26 @@ class House:
             return any(record.event_log_entry.step_key == step for record in records)
 
         _wait(seen, _RUNS_WITHIN, f"{step} of run {run_id[:8]}", every=0.2)
+
+    def runs_under_way(self) -> list[str]:
+        """Names of the MLflow runs that say they are under way."""
+        return [str(r.info.run_name) for r in self._mlflow_runs("attributes.status = 'RUNNING'")]
+
+    def wait_for_training(self, run_id: str, asset: str) -> None:
+        """Wait until the asset is being trained. Raises HouseError where the run ends before."""
+        self.wait_for_step(run_id, asset.replace("/", "__"), dg.DagsterEventType.STEP_START)
+        trains = f"{asset} of run {run_id[:8]} to train"
+        _wait(lambda: self._curve(run_id, asset), _STARTS_WITHIN, trains, every=0.2)
+
+    def _curve(self, run_id: str, asset: str) -> bool:
+        """Whether the asset's training has logged a step."""
+        found = self._mlflow_runs(f"tags.`dagster.asset` = '{asset}' and tags.`dagster.run_id` = '{run_id}'")
+        return any("train/loss" in run.data.metrics for run in found)
+
+    def _mlflow_runs(self, wanted: str) -> list[mlflow.entities.Run]:
+        client = mlflow.MlflowClient(self.mlflow_url)
+        experiment = client.get_experiment_by_name(NAME)
+        return [] if experiment is None else list(client.search_runs([experiment.experiment_id], wanted))
 
     def status(self, run_id: str) -> dg.DagsterRunStatus:
         """How the run is."""

@@ -58,6 +58,9 @@ class Book:
         decision = self._decision(night, run_id)
         self._champion(night, decision)
         self._index(night)
+        if decision:
+            left = self.house.runs_under_way()
+            demand(not left, f"MLflow shows as under way what is not: {left}")
         return decision
 
     def read_alerts(self, night: Night, run_id: str, last: str, decision: dict[str, Any]) -> list[str]:

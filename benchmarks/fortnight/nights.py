@@ -14,7 +14,6 @@ LISTINGS, INDEX, GROUPS = "catalog/listings", "release/product_index", "release/
 TEXTS = ("round_0/product_attributes", "round_1/product_attributes")
 EVERYTHING = (LISTINGS, *TEXTS, INDEX, GROUPS)
 RELEASED = (INDEX, GROUPS)
-_START, _SUCCESS = dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS
 # From the fifth night on the team trains longer.
 LONGER = {"training": {"warmup_steps": 25, "steps": 40}}
 
@@ -44,24 +43,24 @@ class Night:
 
 
 def _mlflow_goes_down(house: House, run_id: str) -> None:
-    house.wait_for_step(run_id, "round_0__embedder", _START)
+    house.wait_for_training(run_id, "round_0/embedder")
     house.stop_mlflow()
 
 
 def _killed(house: House, run_id: str) -> None:
-    house.wait_for_step(run_id, "round_0__embedder", _START)
+    house.wait_for_training(run_id, "round_0/embedder")
     house.kill(run_id)
 
 
 def _power_cut(house: House, run_id: str) -> None:
-    house.wait_for_step(run_id, "round_1__embedder", _START)
+    house.wait_for_training(run_id, "round_1/embedder")
     house.cut_power()
     house.start_ui()
 
 
 def _damaged(house: House, run_id: str) -> None:
     """A disk that lies: one byte in the weights of the version that was registered last."""
-    house.wait_for_step(run_id, "round_1__retrieval_metrics", _SUCCESS)
+    house.wait_for_step(run_id, "round_1__retrieval_metrics", dg.DagsterEventType.STEP_SUCCESS)
     weights = house.registry.rglob("model/model.safetensors")
     newest = max(weights, key=lambda path: path.stat().st_mtime)
     content = bytearray(newest.read_bytes())
