@@ -50,15 +50,15 @@ def play(house: House, book: Book, night: Night) -> None:
         f"{night.number:>5}  {night.happens:68} {shown:9} {decision.get('outcome', '–'):9} "
         f"{book.champion:>8} {minutes:7.1f}"
     )
-    if decision.get("rules"):
-        print(f"{'':>5}    {decision['reason']}")
+    if decision.get("outcome") == "promoted":
+        print(f"{'':>7}{decision['reason']}")
     for line in lines:
-        print(f"{'':>5}    alerts.log: {line}")
+        print(f"{'':>7}alerts.log: {line.replace(str(house.work), 'WORK')}")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Prints a line a night; ends with an error at the first wrong morning."""
+    """Prints each night; ends with 1 where a morning was wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
