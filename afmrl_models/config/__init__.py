@@ -20,7 +20,7 @@ from afmrl_models.config.operation import AlertsConfig, CatalogChangedConfig, Ru
 from afmrl_models.config.profile import Profile, TrackingConfig
 from afmrl_models.config.refinement import RefinementConfig, RewardMetric
 from afmrl_models.config.release import IdenticalProductsConfig, ProductIndexConfig
-from afmrl_models.config.training import AgclScale, EmbedderTraining, Modality, PairKind
+from afmrl_models.config.training import AgclScale, EmbedderTraining, Modality, NeighboursBy, PairKind
 
 __all__ = [
     "AgclScale",
@@ -41,6 +41,7 @@ __all__ = [
     "LoraSettings",
     "M5ProductSource",
     "Modality",
+    "NeighboursBy",
     "PairKind",
     "Product1MSource",
     "ProductIndexConfig",

@@ -12,6 +12,7 @@ Modality = Literal["image", "text", "multimodal"]
 AgclScale = Literal["self", "raw"]
 
 
+NeighboursBy = Literal["attributes", "embedder"]
 PairKind = Literal["same_product", "image_to_text", "image_to_multimodal"]
 
 
@@ -43,7 +44,12 @@ class EmbedderTraining(Strict):
     neighbours: int = Field(
         1,
         ge=1,
-        description="products of like attributes that come into a batch together; 1: random batches",
+        description="look-alikes that come into a batch together; 1: random batches",
+    )
+    neighbours_by: NeighboursBy = Field(
+        "attributes",
+        description="what look-alikes are alike in: attributes (BM25), or the vectors that the embedder "
+        "gives photo and title before the training",
     )
     attribute_dropout: float = Field(
         0.5, ge=0, le=1, description="share of training queries without attribute text"

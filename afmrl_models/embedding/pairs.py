@@ -6,8 +6,9 @@ has at most as many pairs as there are products of its kind; with fewer products
 smaller. The plan depends on the listings, the settings and the seed alone, so that both losses train on the
 same batches.
 
-Random batches hold few look-alikes. With `neighbours` above 1 a batch is made of groups of products with like
-attributes (highest BM25 for the text of the first, as AGCL compares them), and so of harder negatives.
+Random batches hold few look-alikes. With `neighbours` above 1 a batch is made of groups of products that are
+alike in their attributes (highest BM25 for the text of the first, as AGCL compares them) or to the embedder
+that training starts from (`neighbours_by`), and so of harder negatives.
 """
 
 import logging
@@ -39,7 +40,7 @@ class PairBatch:
     positive_attributes: np.ndarray  # bool (B,)
 
 
-# Rows of listings: one, and candidates (C,) -> how alike their attributes are, (C,).
+# Rows of listings: one, and candidates (C,) -> how alike they are, (C,).
 Likeness = Callable[[int, np.ndarray], np.ndarray]
 
 # Neighbours are looked for among so many products at most: time stays linear in the catalog.

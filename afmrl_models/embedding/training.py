@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -23,7 +22,7 @@ from afmrl_models.backbones.training_checkpoints import TrainingCheckpoints
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import LearnedFrom
 from afmrl_models.config import BackboneConfig, EmbedderTraining, Modality
-from afmrl_models.embedding.embedder import new_embedder, save_embedder
+from afmrl_models.embedding.embedder import encode_listings, new_embedder, save_embedder
 from afmrl_models.embedding.inputs import EmbedderInput, embedder_input, listing_text
 from afmrl_models.embedding.loss import (
     AGCLLoss,
@@ -31,7 +30,7 @@ from afmrl_models.embedding.loss import (
     UncachedMultipleNegativesRankingLoss,
     product_numbers,
 )
-from afmrl_models.embedding.pairs import MODALITIES, plan_batches
+from afmrl_models.embedding.pairs import MODALITIES, Likeness, plan_batches
 from afmrl_models.embedding.trainer import EmbedderTrainer, pair_rows
 
 logger = logging.getLogger(__name__)
@@ -86,13 +85,10 @@ def train_embedder(
     numbers = product_numbers(rows.products)
     bm25 = BM25(rows.attributes, k1=config.bm25_k1, b=config.bm25_b)
     rows.seen.note("BM25 documents", *rows.ids)
-
-    def likeness(row: int, candidates: np.ndarray) -> np.ndarray:
-        return bm25.scores([row], candidates.tolist())[0].numpy()
-
-    batches = plan_batches(numbers, config, steps, seed, likeness)
     torch.manual_seed(seed)  # new adapters start at random
     model = new_embedder(base, backbone, device)
+    likeness = _likeness(config, bm25, model, listings, images)
+    batches = plan_batches(numbers, config, steps, seed, likeness)
     objective = _objective(loss, model, rows, bm25, config)
     decides = {
         "base": checkpoint_digest(base),
@@ -153,6 +149,20 @@ def train_embedder(
     logger.info("%s: %d steps in %.0f s, mean loss %.4f", loss, steps, seconds, metrics["train_loss"])
     columns = ["step", "loss", "grad_norm", "learning_rate"]
     return TrainingResult(metrics, seconds, history[columns], {"loss": loss, **objective.get_config_dict()})
+
+
+def _likeness(
+    config: EmbedderTraining,
+    bm25: BM25,
+    model: SentenceTransformer,
+    listings: pd.DataFrame,
+    images: ImageStore,
+) -> Likeness:
+    """How alike listings are, for batches of look-alikes."""
+    if config.neighbours == 1 or config.neighbours_by == "attributes":
+        return lambda row, candidates: bm25.scores([row], candidates.tolist())[0].numpy()
+    vectors = encode_listings(model, listings, images, "multimodal", None, config.batch_size)
+    return lambda row, candidates: vectors[candidates] @ vectors[row]
 
 
 def _objective(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from afmrl_models.attributes.bm25 import BM25
 from afmrl_models.config import BackboneConfig, EmbedderTraining, LoraSettings
 from afmrl_models.embedding import training
 from afmrl_models.embedding.embedder import encode_listings, load_embedder
@@ -55,6 +56,32 @@ def test_the_same_seed_gives_the_same_model(small_catalog, tmp_path):
     first, second = (load_embedder(tmp_path / name, "cpu").state_dict() for name in ("a", "b"))
     for name, weight in first.items():
         assert torch.equal(weight, second[name]), name
+
+
+@pytest.mark.parametrize("by", ["attributes", "embedder"])
+def test_look_alikes_are_those_of_the_attributes_or_of_the_embedder_it_starts_from(
+    small_catalog, tmp_path, monkeypatch, by
+):
+    train(small_catalog, tmp_path / "start", "infonce")
+    asked = {}
+    original = training.plan_batches
+
+    def recording(products, config, steps, seed, likeness):
+        asked["likeness"] = likeness
+        return original(products, config, steps, seed, likeness)
+
+    monkeypatch.setattr(training, "plan_batches", recording)
+    train(small_catalog, tmp_path / "out", base=tmp_path / "start", neighbours=2, neighbours_by=by)
+    rows = np.arange(len(small_catalog.listings))
+    if by == "embedder":
+        start = load_embedder(tmp_path / "start", "cpu")
+        vectors = encode_listings(start, small_catalog.listings, small_catalog.images, "multimodal", None, 5)
+        expected = vectors @ vectors.T
+    else:
+        texts = [small_catalog.attributes.get(id_, "") for id_ in small_catalog.listings["listing_id"]]
+        expected = BM25(texts).scores(rows.tolist(), rows.tolist()).numpy()
+    found = np.stack([asked["likeness"](row, rows) for row in rows])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_both_losses_see_the_same_batches(small_catalog, tmp_path, monkeypatch):

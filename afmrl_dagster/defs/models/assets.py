@@ -85,7 +85,8 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
                 tables.of("train"),
                 {},
                 tables.images,
-                profile.training,
+                # Random weights do not know look-alikes, and there are no attributes yet.
+                profile.training.model_copy(update={"neighbours": 1}),
                 loss="infonce",
                 steps=warm_up,
                 out=out,
