@@ -165,7 +165,7 @@ def serve(config: Path, port: int, mlflow_port: int, docs_port: int) -> int:
         # A look at a large catalog takes longer than the minute that Dagster gives a sensor.
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "900",
     }
-    docs = data_docs_root(home, profile.name)
+    docs = data_docs_root(home)
     docs.mkdir(parents=True, exist_ok=True)
     commands = [
         [sys.executable, "-m", "dagster", "dev", "-m", "afmrl_dagster.definitions",

@@ -167,10 +167,10 @@ class Pipeline(dg.ConfigurableResource):
         shutil.rmtree(previous, ignore_errors=True)
 
     def data_docs(self, group: str) -> Path:
-        """Where the Data Docs of a group's attribute table lie: all of a profile's below one folder."""
-        seeded = is_seeded(self.profile(), (group,))
-        root = data_docs_root(Path(self.home), self.profile().name)
-        return (root / partition_of(self.seed) if seeded else root) / group
+        """Where the Data Docs of a group's attribute table lie, below `data_docs_root`."""
+        profile = self.profile()
+        root = data_docs_root(Path(self.home)) / profile.name
+        return (root / partition_of(self.seed) if is_seeded(profile, (group,)) else root) / group
 
     def champion_history(self) -> Path:
         """All decisions on champions and all rollbacks, a line of JSON each."""
@@ -184,9 +184,9 @@ class Pipeline(dg.ConfigurableResource):
         return Tracking(profile.tracking.uri, Path(self.home), profile.name)
 
 
-def data_docs_root(home: Path, profile: str) -> Path:
-    """The folder that holds all Data Docs of a profile, which `afmrl ui` serves."""
-    return home / profile / "data_docs"
+def data_docs_root(home: Path) -> Path:
+    """The site of all Data Docs, a folder a profile, which `afmrl ui` serves."""
+    return home / "data_docs"
 
 
 def data_docs_ui() -> str:

@@ -10,6 +10,7 @@ import pytest
 from attribute_shop import CATALOG, EMBEDDER, KEY, POISON, STEWARD, TEACHER, Poison, Shop, scripted_generator
 
 from afmrl_dagster.attribute_tables import ATTRIBUTES, VERDICTS, AttributeTableError
+from afmrl_dagster.resources import data_docs_root, data_docs_ui
 from afmrl_dagster.tables import Tables
 
 
@@ -63,7 +64,9 @@ def test_a_fair_table_comes_into_force(shop: Shop, write: Callable) -> None:
     assert result.run_id[:8] in str(observed(result)["in_force"])
     page = Path(str(checks["kinds"].metadata["data_docs_file"].value))
     assert "kinds" in page.read_text(encoding="utf-8")
-    assert str(checks["kinds"].metadata["data_docs"].value).endswith(page.name)
+    address = str(checks["kinds"].metadata["data_docs"].value)
+    served = data_docs_root(Path(shop.pipeline.home)) / address.removeprefix(f"{data_docs_ui()}/")
+    assert served == page and served.is_relative_to(Path(shop.pipeline.home) / "data_docs" / "shop")
 
 
 @pytest.mark.parametrize("name", POISON)

@@ -86,10 +86,7 @@ def _result(
     if len(verdict.unexpected):
         shown["examples"] = metadata.beside_photos(verdict.unexpected, images, _PHOTOS)
     if verdict.page is not None:
-        root = data_docs_root(Path(pipeline.home), pipeline.profile().name)
-        shown["data_docs"] = dg.MetadataValue.url(
-            f"{data_docs_ui()}/{verdict.page.relative_to(root).as_posix()}"
-        )
+        shown["data_docs"] = dg.MetadataValue.url(_address(pipeline, verdict.page))
         shown["data_docs_file"] = dg.MetadataValue.path(verdict.page)
     return dg.AssetCheckResult(
         passed=verdict.passed,
@@ -102,5 +99,9 @@ def _result(
 
 
 def _docs(pipeline: Pipeline, group: str) -> dg.MetadataValue:
-    root = data_docs_root(Path(pipeline.home), pipeline.profile().name)
-    return dg.MetadataValue.url(f"{data_docs_ui()}/{pipeline.data_docs(group).relative_to(root).as_posix()}/")
+    return dg.MetadataValue.url(f"{_address(pipeline, pipeline.data_docs(group))}/")
+
+
+def _address(pipeline: Pipeline, page: Path) -> str:
+    """Where `afmrl ui` serves a page of the Data Docs."""
+    return f"{data_docs_ui()}/{page.relative_to(data_docs_root(Path(pipeline.home))).as_posix()}"
