@@ -4,17 +4,17 @@ import hashlib
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from noise_photos import noise_photos
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from afmrl_models.attributes.generator import AttributeGenerator, Writing, batches_by_length
 from afmrl_models.attributes.prompt import messages, prompt_text
 from afmrl_models.attributes.writing import write_attributes
 from afmrl_models.backbones.small import build_generator
-from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
+from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, read_table, write_table
 from afmrl_models.config import BackboneConfig, GenerationConfig
 
@@ -42,12 +42,7 @@ def listings() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def images(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    path = tmp_path_factory.mktemp("generator")
-    random = np.random.default_rng(0)
-    with ImageStoreWriter(path, 28) as writer:
-        for listing_id in listings["listing_id"]:
-            writer.add(listing_id, random.integers(0, 255, (28, 28, 3), dtype=np.uint8))
-    return ImageStore.open(path)
+    return noise_photos(tmp_path_factory.mktemp("generator"), listings["listing_id"])
 
 
 @pytest.fixture(scope="module")

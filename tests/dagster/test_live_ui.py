@@ -16,25 +16,9 @@ import dagster as dg
 import pytest
 import yaml
 from processes import checkpoints, children, session, until
+from tiny import PAIR
 
-SMALL = {"hidden_size": 32, "layers": 1, "vision_layers": 1, "vocabulary": 600}
-PROFILE = {
-    "name": "live",
-    "device": "cpu",
-    "seeds": [0, 1],
-    "catalog": {"source": {"kind": "generated", "products": 40}, "image_size": 28},
-    "splits": {"validation": 0.2, "test": 0.3},
-    "embedder": SMALL,
-    "generator": {**SMALL, "hidden_size": 64},
-    "attributes": {
-        "keys": ["type", "colour"],
-        "sft": {"steps": 60, "batch_size": 16, "learning_rate": 0.005},
-        "generation": {"max_new_tokens": 24},
-    },
-    "training": {"warmup_steps": 2, "steps": 2, "batch_size": 8, "gradient_caching": False},
-    "evaluation": {"bootstrap": 100, "tasks": ["fine_grained"], "ks": [1, 5], "oracle": False},
-    "refinement": {"steps": 1, "queries_per_step": 2, "group_size": 2, "k": 1, "max_new_tokens": 24},
-}
+PROFILE = {**PAIR, "name": "live"}
 LOCATION = {"repositoryLocationName": "afmrl_dagster.definitions", "repositoryName": "__repository__"}
 EMBEDDER = ("round_0", "embedder")
 LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"

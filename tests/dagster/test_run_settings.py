@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from tiny import SMALL
 
 from afmrl_dagster.definitions import build_definitions
 from afmrl_dagster.defs.release.ablation import ABLATION, _warning
@@ -19,7 +20,6 @@ from afmrl_dagster.resume import Records
 from afmrl_dagster.run_settings import run_settings
 from afmrl_models.config import ProfileError, load_profile
 
-SMALL = {"hidden_size": 32, "layers": 1, "vision_layers": 1, "vocabulary": 600}
 PROFILE = {
     "name": "mine",
     "device": "cpu",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from processes import checkpoints, children, session, until
+from tiny import SMALL
 
 STEPS = 20_000  # they never end by themselves
-SMALL = {"hidden_size": 32, "layers": 1, "vision_layers": 1, "vocabulary": 600}
 PROFILE = {
     "name": "stopped",
     "device": "cpu",

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from mugs import BACKBONE, COLOURS, KEYS, TRAP, attributes_text
+from noise_photos import noise_photos
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from afmrl_models.attributes.prompt import messages, prompt_text
 from afmrl_models.backbones.processor import register
 from afmrl_models.backbones.small import build_embedder, build_generator
-from afmrl_models.catalog.images import ImageStore, ImageStoreWriter
+from afmrl_models.catalog.images import ImageStore
 from afmrl_models.embedding.embedder import new_embedder, save_embedder
 
 
@@ -30,12 +30,7 @@ def listings() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def images(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    path = tmp_path_factory.mktemp("images")
-    random = np.random.default_rng(0)
-    with ImageStoreWriter(path, 28) as writer:
-        for listing_id in listings["listing_id"]:
-            writer.add(listing_id, random.integers(0, 256, (28, 28, 3), dtype=np.uint8))
-    return ImageStore.open(path)
+    return noise_photos(tmp_path_factory.mktemp("images"), listings["listing_id"])
 
 
 @pytest.fixture(scope="module")
