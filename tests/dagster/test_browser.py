@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from mlflow import MlflowClient
 from playwright.sync_api import Locator, Page, expect, sync_playwright
-from test_chain import PROFILE
 from test_ui import answers, free_ports
+from tiny import configured
 
 PATIENCE_MS = 60_000
 CHAIN = '+key:"baseline/retrieval_metrics" or +key:"round_0/retrieval_metrics"'
@@ -46,9 +45,7 @@ def browser_path() -> str:
 @pytest.fixture(scope="module")
 def house(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("browser")
-    config = folder / "profile.yaml"
-    evaluation = {"bootstrap": 100, "tasks": ["fine_grained"], "oracle": False}
-    config.write_text(yaml.safe_dump({**PROFILE, "evaluation": evaluation}), encoding="utf-8")
+    config = configured(folder, evaluation={"bootstrap": 100, "tasks": ["fine_grained"], "oracle": False})
     home = folder / "home"
     ports = dict(zip(("--port", "--mlflow-port", "--docs-port"), map(str, free_ports(3)), strict=True))
     served = House(home, f"http://127.0.0.1:{ports['--port']}", f"http://127.0.0.1:{ports['--mlflow-port']}")
