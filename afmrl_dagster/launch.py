@@ -1,6 +1,7 @@
 """Running a profile, and serving the web pages."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import dagster as dg
 
 from afmrl_dagster import with_parent
 from afmrl_dagster.dagster_home import prepare_dagster_home
+from afmrl_dagster.defs.release.product_index import PRODUCT_INDEX
 from afmrl_dagster.execution import cancel_dead_runs, execute, failure_reason
 from afmrl_dagster.project import afmrl_home
 from afmrl_dagster.resources import Pipeline, data_docs_root
@@ -51,12 +53,20 @@ def materialize(config: Path, select: str, *, parallel: int | None = None, resum
         sys.stderr.write(f"\n{failure}\n")
     if not failures:
         _show_ablation(home, config)
-    named = f"--config {os.path.relpath(config)}"
+    afmrl, named = as_typed(), f"--config {os.path.relpath(config)}"
     sys.stderr.write(f"\n{'FAILED' if failures else 'done'} in {minutes:.1f} minutes\n")
     if failures:
-        sys.stderr.write(f"  what is done is kept; when it is mended: afmrl run {named} --resume\n")
-    sys.stderr.write(f"  look: afmrl ui {named}\n")
+        sys.stderr.write(f"  what is done is kept; when it is mended: {afmrl} run {named} --resume\n")
+    sys.stderr.write(f"  look: {afmrl} ui {named}\n")
+    if run.pipeline.directory(PRODUCT_INDEX).is_dir():
+        sys.stderr.write(f"  search: {afmrl} serve {named}\n")
     return 1 if failures else 0
+
+
+def as_typed() -> str:
+    """How this shell calls the command again: by its name, or by its path where it is not on the PATH."""
+    beside = Path(sys.executable).with_name("afmrl")
+    return os.path.relpath(beside) if beside.exists() and shutil.which("afmrl") is None else "afmrl"
 
 
 def _selected(definitions: dg.Definitions, select: str) -> list[dg.AssetKey]:

@@ -1,6 +1,7 @@
 """The command line: what it prints, and that a user's mistake is one message."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from afmrl_dagster import cli
 from afmrl_dagster.cli import app
+from afmrl_dagster.launch import as_typed
 from afmrl_models.errors import UserError
 
 runner = CliRunner()
@@ -87,3 +89,17 @@ def test_main_turns_a_mistake_into_exit_status_2(
         cli.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "afmrl: the file x has no column y\n"
+
+
+def test_what_to_type_next_is_a_path_where_the_command_is_not_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / ".venv" / "bin"
+    installed.mkdir(parents=True)
+    (installed / "afmrl").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(installed / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert as_typed() == ".venv/bin/afmrl"
+    monkeypatch.setenv("PATH", str(installed))
+    assert as_typed() == "afmrl"
