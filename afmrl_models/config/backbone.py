@@ -31,6 +31,12 @@ class BackboneConfig(Strict):
     vocabulary: int = Field(
         2048, ge=300, description="small model: size of the tokenizer trained on the training split"
     )
+    image_size: int | None = Field(
+        None,
+        ge=28,
+        multiple_of=28,
+        description="small model: edge in pixels at which it sees photos; null: catalog.image_size",
+    )
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     lora: LoraSettings | None = None

@@ -74,6 +74,17 @@ class Profile(Strict):
         return self
 
     @model_validator(mode="after")
+    def _photos_are_large_enough(self) -> Self:
+        kept = self.catalog.image_size
+        for role in ("embedder", "generator"):
+            seen = getattr(self, role).image_size
+            if seen is not None and seen > kept:
+                raise ValueError(
+                    f"{role}.image_size: {seen} is above catalog.image_size: photos are kept at {kept}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _splits_fit_the_source(self) -> Self:
         source, splits = self.catalog.source, self.splits
         held_out = isinstance(source, PublishedSource) and (source.validation or source.test)

@@ -95,6 +95,10 @@ def profile(tmp_path: Path, text: str) -> Path:
             "training.temperature",
         ),
         ("name: x\ncatalog: {source: {kind: generated}}\nembedder: {lora: {}}\n", "embedder"),
+        (
+            "name: x\ncatalog: {source: {kind: generated}, image_size: 56}\ngenerator: {image_size: 112}\n",
+            "generator.image_size: 112 is above catalog.image_size",
+        ),
         ("name: x\ncatalog: {source: {kind: table, path: '${NO_SUCH_VARIABLE}'}}\n", "NO_SUCH_VARIABLE"),
         (
             "name: x\ncatalog: {source: {kind: generated}}\nsplits: {kind: files}\n",

@@ -19,6 +19,15 @@ def test_everything_materializes(chain: Chain) -> None:
     assert chain.result.success
 
 
+def test_each_model_sees_photos_at_its_own_size(chain: Chain) -> None:
+    edges = {}
+    for model in ("round_0/embedder", "round_1/attribute_generator"):
+        directory = chain.pipeline.directory(model.split("/"))
+        settings = json.loads((directory / "processor_config.json").read_text(encoding="utf-8"))
+        edges[model] = settings["image_processor"]["size"]["longest_edge"] ** 0.5
+    assert edges == {"round_0/embedder": 28, "round_1/attribute_generator": 56}
+
+
 def test_no_row_is_lost_and_checks_have_passed(chain: Chain) -> None:
     results = {e.check_name: e.passed for e in chain.result.get_asset_check_evaluations()}
     assert results["rows_accounted"] and results["products_in_one_split"] and results["vectors_are_sound"]

@@ -13,9 +13,10 @@ from afmrl_models.config import load_profile
 SMALL = {"hidden_size": 32, "layers": 1, "vision_layers": 1, "vocabulary": 600}
 TINY = {
     "device": "cpu",
-    "catalog": {"source": {"kind": "generated", "products": 40}, "image_size": 28},
+    "catalog": {"source": {"kind": "generated", "products": 40}, "image_size": 56},
     "splits": {"validation": 0.2, "test": 0.3},
-    "embedder": SMALL,
+    # The generator sees photos as they are kept.
+    "embedder": {**SMALL, "image_size": 28},
     "generator": {**SMALL, "hidden_size": 64},
     "attributes": {
         "keys": ["type", "colour"],

@@ -64,7 +64,7 @@ def base_embedder(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             profile.embedder,
             "embedder",
             texts=training_texts(tables, seen),
-            image_size=profile.catalog.image_size,
+            image_size=profile.embedder.image_size or profile.catalog.image_size,
             out=pipeline.scratch(BASE_EMBEDDER) / "backbone",
             seed=pipeline.seed,
         )
@@ -136,7 +136,7 @@ def base_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
             profile.generator,
             "generator",
             texts=training_texts(tables, seen),
-            image_size=profile.catalog.image_size,
+            image_size=profile.generator.image_size or profile.catalog.image_size,
             out=out,
             seed=pipeline.seed,
         )
