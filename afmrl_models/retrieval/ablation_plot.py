@@ -92,9 +92,10 @@ def _draw_rows(
         )  # fmt: skip
     if _ORACLE in places:
         ceiling = lines[_ORACLE][metric]
+        below_the_ladder = places[ladder[-1]] + 0.45 if ladder else -0.45
         axis.axvline(ceiling, color=_CEILING, linestyle=(0, (4, 3)), linewidth=1, zorder=0)
         axis.annotate(
-            "with the shop's \ntrue attributes ", (ceiling, -0.45),
+            "with the shop's \ntrue attributes ", (ceiling, below_the_ladder),
             va="top", ha="right", fontsize=8, color=_CEILING,
         )  # fmt: skip
     _frame(axis, list(places.values()), list(places))
