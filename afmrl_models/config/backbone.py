@@ -48,3 +48,9 @@ class BackboneConfig(Strict):
                 "lora needs a pretrained backbone: adapters on random weights learn less than full training"
             )
         return self
+
+    @model_validator(mode="after")
+    def _pretrained_decides_its_image_size(self) -> Self:
+        if self.image_size is not None and self.pretrained is not None:
+            raise ValueError("image_size is a small model's: a pretrained one's processor decides its own")
+        return self

@@ -99,6 +99,10 @@ def profile(tmp_path: Path, text: str) -> Path:
             "name: x\ncatalog: {source: {kind: generated}, image_size: 56}\ngenerator: {image_size: 112}\n",
             "generator.image_size: 112 is above catalog.image_size",
         ),
+        (
+            "name: x\ncatalog: {source: {kind: generated}}\nembedder: {pretrained: a/b, image_size: 28}\n",
+            "image_size is a small model's",
+        ),
         ("name: x\ncatalog: {source: {kind: table, path: '${NO_SUCH_VARIABLE}'}}\n", "NO_SUCH_VARIABLE"),
         (
             "name: x\ncatalog: {source: {kind: generated}}\nsplits: {kind: files}\n",
