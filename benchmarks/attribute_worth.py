@@ -22,16 +22,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from text_worth import Catalog, print_worth
 
 from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.attributes.grammar import parse, render
 from afmrl_models.catalog.images import ImageStore
-from afmrl_models.catalog.schema import read_table
-from afmrl_models.config import EvaluationConfig
-from afmrl_models.embedding.embedder import load_embedder
-from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
-from afmrl_models.retrieval.oracle import oracle_attributes
-from afmrl_models.retrieval.significance import paired_bootstrap
 
 BATCH = 128
 LONGEST = 64  # tokens of a text
@@ -117,16 +112,9 @@ def main() -> None:
     parser.add_argument("--keys", nargs="+", default=["gender", "type", "colour", "usage"])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    root = (given.catalog or given.run) / "catalog"
-    listings, splits = (
-        read_table(root / "listings/listings.parquet"),
-        read_table(root / "splits/splits.parquet"),
-    )
-    images = ImageStore.open(root / "listings/images")
-    of_validation = set(splits.loc[splits["split"] == "validation", "listing_id"])
-    held_out = listings[listings["listing_id"].isin(of_validation)]
-
-    true = oracle_attributes(listings, splits, images, given.keys, split="validation")
+    catalog = Catalog.of(given.catalog or given.run)
+    held_out, images = catalog.split("validation"), catalog.images
+    true = catalog.true_texts(given.keys)
     generator = AttributeGenerator.load(given.generator or given.run / "round_0/attribute_generator", "cpu")
     values = written_values(generator, held_out, images, given.keys)
     stated = {
@@ -163,27 +151,7 @@ def main() -> None:
             for id_, pairs in values.items()
         },
     }
-    embedder = load_embedder(given.embedder or given.run / "round_0/embedder", "cpu")
-    encode = model_encoder(embedder, images, 256, progress=False)
-    config = EvaluationConfig(tasks=["fine_grained"], ks=[1])
-
-    def hits(query: Mapping[str, str] | None, gallery: Mapping[str, str] | None) -> pd.DataFrame:
-        done = evaluate_embedder(
-            None, held_out, splits, None, config, split="validation", seed=0, encode=encode, device="cpu",
-            query_attributes=query, gallery_attributes=gallery,
-        )  # fmt: skip
-        return done.per_query.set_index("query_id")
-
-    alone = hits(None, None)
-    print(f"\n{len(alone)} queries; title alone: Recall@1 {alone['recall_at_1'].mean():.3f}")
-    for name, shown in texts.items():
-        line = f"{name:15}"
-        for side, gallery in (("query", None), ("both", shown)):
-            found = hits(shown, gallery).loc[alone.index]
-            gain = paired_bootstrap(found["recall_at_1"], alone["recall_at_1"], alone["product_id"].tolist())
-            line += f"   {side} {found['recall_at_1'].mean():.3f}"
-            line += f" ({gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}])"
-        print(line, flush=True)
+    print_worth(catalog, given.embedder or given.run / "round_0/embedder", texts)
 
 
 if __name__ == "__main__":
