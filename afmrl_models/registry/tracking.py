@@ -103,7 +103,11 @@ class RunHandle:
             dataset = from_pandas(
                 plain, source=CodeDatasetSource({}), name=name, digest=digest[:DIGEST_CHARACTERS]
             )
-            mlflow.log_input(dataset, context=context)
+            try:
+                mlflow.log_input(dataset, context=context)
+            except MlflowException:
+                # Another process may have been faster with the same table: then it is found now.
+                mlflow.log_input(dataset, context=context)
         return dataset
 
     def log_figure(self, figure: Figure, artifact_file: str) -> None:

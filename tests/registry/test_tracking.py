@@ -6,7 +6,10 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+import sqlalchemy
 from matplotlib.figure import Figure
+from mlflow.entities import Dataset, DatasetInput
+from mlflow.store.tracking.dbmodels.models import SqlDataset
 from PIL import Image
 
 from afmrl_models.registry.tracking import PARAMETER_CHARACTERS, Tracking, TrackingError, flatten
@@ -60,6 +63,23 @@ def test_a_run_keeps_everything_it_was_given(tracking: Tracking, tmp_path: Path)
     assert names == {"notes/note.txt"}
     assert str(tracking.home) in stored.info.artifact_uri
     assert run.url("http://127.0.0.1:5000/").endswith(f"/{run.experiment_id}/runs/{run.run_id}")
+
+
+def test_a_table_that_another_process_logs_first_is_the_same_dataset(tracking: Tracking) -> None:
+    experiment = tracking.experiment_id()
+    other = tracking.client.create_run(experiment).info.run_id
+    dataset = Dataset(name="train", digest="cd" * 18, source_type="code", source="{}")
+
+    # While the run has looked for the dataset in vain, and is about to write it.
+    @sqlalchemy.event.listens_for(SqlDataset, "init", once=True)
+    def _(*_: object) -> None:
+        tracking.client.log_inputs(other, [DatasetInput(dataset)])
+
+    with tracking.run("base_embedder · seed 1", tags={}) as run:
+        run.log_dataset(pd.DataFrame({"listing_id": ["a"]}), "train", "cd" * 32, "training")
+    for run_id in (other, run.run_id):
+        [used] = tracking.client.get_run(run_id).inputs.dataset_inputs
+        assert used.dataset.digest == "cd" * 18
 
 
 def test_a_body_that_raises_ends_the_run_as_failed(tracking: Tracking) -> None:
