@@ -24,13 +24,14 @@ _PATIENCE = 15.0
 
 def main(config: str, seed: str, run_id: str, *keys: str) -> int:
     """Materialize the keys of the seed's partition; 0 when all succeed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from afmrl_dagster.definitions import build_definitions
 
     chosen = [dg.AssetKey.from_user_string(key) for key in keys]
     with dg.DagsterInstance.get() as instance:
         definitions = build_definitions(Path(config), afmrl_home())
+        # Not before: an interrupt amid imports can get lost.
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         name = load_profile(config).name
         result = execute(definitions, instance, SEEDS, chosen, profile=name, seed=int(seed), run_id=run_id)
     for event in result.all_events:
