@@ -57,7 +57,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
             catalog_checks.listing_checks,
             catalog_checks.split_checks,
             *rounds.checks,
-            *leakage_checks(learners(profile.rounds)),
+            *leakage_checks(learners(profile)),
             product_index.vectors_are_sound,
         ],
         resources={"pipeline": Pipeline(config_path=str(config), home=str(home))},

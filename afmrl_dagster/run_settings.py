@@ -29,6 +29,7 @@ _OFFERED: dict[str, tuple[str, ...]] = {
     "raw_catalog": ("catalog.limit",),
     "listings": ("catalog.max_quarantined_share",),
     "teacher_attributes": ("attributes.teacher.concurrency", "attributes.teacher.batch_size"),
+    "cross_fitted_attributes": ("attributes.sft", "attributes.generation"),
     "base_embedder": ("training.warmup_steps", *(f"training.{name}" for name in _ASKED)),
     "embedder": ("training",),
     "retrieval_metrics": ("evaluation.batch_size",),

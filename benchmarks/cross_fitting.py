@@ -21,10 +21,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from text_worth import Catalog, print_worth
+from text_worth import Catalog, print_right, print_worth, texts_of, written
 
 from afmrl_dagster.project import afmrl_home
-from afmrl_models.attributes.agreement import agreement, exact_match
 from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.attributes.sft import train_generator
 from afmrl_models.attributes.teachers.catalog import CatalogTeacher
@@ -34,10 +33,6 @@ from afmrl_models.embedding.training import train_embedder
 
 def half_of(product: str) -> int:
     return int(md5(str(product).encode(), usedforsecurity=False).hexdigest(), 16) % 2
-
-
-def texts_of(table: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(table["listing_id"], table["attributes_text"], strict=True))
 
 
 def main() -> None:
@@ -69,28 +64,16 @@ def main() -> None:
             )  # fmt: skip
         return AttributeGenerator.load(out, "cpu")
 
-    def written(by: AttributeGenerator, about: pd.DataFrame) -> pd.DataFrame:
-        writings = by.write(about, images, keys, profile.attributes.generation)
-        return pd.DataFrame(
-            {
-                "listing_id": list(about["listing_id"]),
-                "attributes_text": [writing.text for writing in writings],
-                "attributes": [writing.attributes() for writing in writings],
-            }
-        )
-
-    def print_right(what: str, table: pd.DataFrame, stated: pd.DataFrame) -> None:
-        shares = agreement(table, stated, keys).set_index("key")["recall"]
-        shown = ", ".join(f"{key} {share:.3f}" for key, share in shares.items())
-        print(f"right, {what}: {shown}, all {exact_match(table, stated, keys):.3f}", flush=True)
+    def written_by(by: AttributeGenerator, about: pd.DataFrame) -> pd.DataFrame:
+        return written(by, about, images, keys, profile.attributes.generation)
 
     full = generator("full", train, given.sft_steps)
     halves = [generator(f"half_{k}", train[half == k], given.sft_steps // 2) for k in (0, 1)]
-    crossed = pd.concat([written(halves[k], train[half != k]) for k in (0, 1)], ignore_index=True)
-    unseen = {"full": written(full, held_out), "half_0": written(halves[0], held_out)}
+    crossed = pd.concat([written_by(halves[k], train[half != k]) for k in (0, 1)], ignore_index=True)
+    unseen = {"full": written_by(full, held_out), "half_0": written_by(halves[0], held_out)}
     for name, table in unseen.items():
-        print_right(f"{name} on unseen products", table, CatalogTeacher(keys).write(held_out, images))
-    print_right("cross-fitted training texts", crossed, teacher)
+        print_right(f"{name} on unseen products", table, CatalogTeacher(keys).write(held_out, images), keys)
+    print_right("cross-fitted training texts", crossed, teacher, keys)
 
     shown = {"true": catalog.true_texts(keys), **{name: texts_of(table) for name, table in unseen.items()}}
     for name, table in (("by_teacher", teacher), ("cross_fitted", crossed)):

@@ -1,14 +1,16 @@
-"""What attribute texts are worth to an embedder on validation products; for the scripts beside it."""
+"""What a generator writes, how right it is, and what its texts are worth; for the scripts beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from afmrl_models.attributes.agreement import agreement, exact_match
+from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import read_table
-from afmrl_models.config import EvaluationConfig
+from afmrl_models.config import EvaluationConfig, GenerationConfig
 from afmrl_models.embedding.embedder import load_embedder
 from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
 from afmrl_models.retrieval.oracle import oracle_attributes
@@ -41,6 +43,35 @@ class Catalog:
     def true_texts(self, keys: list[str]) -> dict[str, str]:
         """What all offers of each validation product state."""
         return oracle_attributes(self.listings, self.splits, self.images, keys, split="validation")
+
+
+def texts_of(table: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(table["listing_id"], table["attributes_text"], strict=True))
+
+
+def written(
+    by: AttributeGenerator,
+    about: pd.DataFrame,
+    images: ImageStore,
+    keys: Sequence[str],
+    config: GenerationConfig,
+) -> pd.DataFrame:
+    """`listing_id`, `attributes_text` and `attributes` of each listing."""
+    writings = by.write(about, images, keys, config)
+    return pd.DataFrame(
+        {
+            "listing_id": list(about["listing_id"]),
+            "attributes_text": [writing.text for writing in writings],
+            "attributes": [writing.attributes() for writing in writings],
+        }
+    )
+
+
+def print_right(what: str, table: pd.DataFrame, stated: pd.DataFrame, keys: Sequence[str]) -> None:
+    """Print the share of the stated values that `table` says, by key, and of listings where all are said."""
+    shares = agreement(table, stated, keys).set_index("key")["recall"]
+    shown = ", ".join(f"{key} {share:.3f}" for key, share in shares.items())
+    print(f"right, {what}: {shown}, all {exact_match(table, stated, keys):.3f}", flush=True)
 
 
 def print_worth(catalog: Catalog, embedder: Path, texts: Mapping[str, Texts], heading: str = "") -> None:

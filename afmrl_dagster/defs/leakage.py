@@ -6,20 +6,23 @@ import dagster as dg
 
 from afmrl_dagster import metadata
 from afmrl_dagster.defs.models.assets import BASE_EMBEDDER, BASE_GENERATOR
+from afmrl_dagster.defs.rounds.cross_fitted import CROSS_FITTED
 from afmrl_dagster.defs.rounds.generators import embedder_key, generator_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.tables import TEACHER, Tables
+from afmrl_models.config import Profile
 
 LEARNED_FROM_TRAINING = "learned_from_training_alone"
 
 
-def learners(rounds: int) -> list[tuple[str, ...]]:
+def learners(profile: Profile) -> list[tuple[str, ...]]:
     """The keys of all assets that learn from listings."""
-    numbers = range(rounds + 1)
+    numbers = range(profile.rounds + 1)
     return [
         BASE_EMBEDDER,
         BASE_GENERATOR,
         TEACHER,
+        *([CROSS_FITTED] if profile.attributes.sft.folds > 1 else []),
         *(generator_key(number) for number in numbers),
         *(embedder_key(group) for group in ("baseline", *(f"round_{number}" for number in numbers))),
     ]

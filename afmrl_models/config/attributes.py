@@ -46,6 +46,13 @@ class SftConfig(Strict):
     vary_photos: bool = Field(
         False, description="show each photo in another crop and light at each reading, as other sellers would"
     )
+    folds: int = Field(
+        1,
+        ge=1,
+        description="above 1: training texts are cross-fitted. For each of so many parts of the training "
+        "products one more generator is distilled on the others, and writes the part's texts, which are then "
+        "as often wrong as those about unseen products; the embedder learns how far to trust them",
+    )
 
 
 class GenerationConfig(Strict):

@@ -15,6 +15,7 @@ ENVIRONMENT = {"AFMRL_CATALOG": "/data/shop", "TEACHER_URL": "http://127.0.0.1:8
 LADDERS = {
     "ladder": "fashion-ladder",
     "ladder_generated": "generated-ladder",
+    "ladder_light": "fashion-light-ladder",
     "ladder_gpu": "gpu-ladder",
     "ladder_grocery": "grocery-ladder",
 }

@@ -39,7 +39,7 @@ def records(chain: Chain) -> dict[str, dict[str, set[str]]]:
             what: set(ids)
             for what, ids in read_record(chain.pipeline.directory(key)).groupby("what")["listing_id"]
         }
-        for key in learners(1)
+        for key in learners(chain.pipeline.profile())
     }
 
 

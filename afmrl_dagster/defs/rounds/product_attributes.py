@@ -4,6 +4,7 @@ import dagster as dg
 
 from afmrl_dagster import metadata
 from afmrl_dagster.attribute_tables import ATTRIBUTES, AttributeTables
+from afmrl_dagster.defs.rounds.cross_fitted import CROSS_FITTED
 from afmrl_dagster.defs.rounds.generators import generator_key
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.runs import recall_version
@@ -18,6 +19,10 @@ _DISTILLED = (
     "Attributes of the training listings and of the held-out queries, written by the distilled generator."
     + _ACCEPTED
 )
+_CROSS_FITTED = (
+    "Attributes of the held-out queries, written by the distilled generator, and of the training listings, "
+    "by generators that had not seen them." + _ACCEPTED
+)
 _REFINED = (
     "Attributes written anew by the refined generator: of all queries, and of the share of the training "
     "listings that CIT rewrites; the others keep their text." + _ACCEPTED
@@ -29,22 +34,25 @@ def attributes_key(round_number: int) -> tuple[str, str]:
     return (f"round_{round_number}", "product_attributes")
 
 
-def product_attributes(round_number: int) -> dg.AssetsDefinition:
+def product_attributes(round_number: int, cross_fitted: bool = False) -> dg.AssetsDefinition:
     """Attributes of the training listings and of the held-out queries, by the round's generator.
 
-    What follows reads the accepted table, which a refused candidate leaves in force.
+    What follows reads the accepted table, which a refused candidate leaves in force. cross_fitted: the
+    training listings' texts of round 0 are taken from cross_fitted_attributes.
     """
     key = attributes_key(round_number)
     deps = [list(generator_key(round_number))]
     if round_number:
         deps.append(list(attributes_key(round_number - 1)))
+    elif cross_fitted:
+        deps.append(list(CROSS_FITTED))
 
     @dg.asset(
         key=list(key),
         deps=deps,
         group_name=key[0],
         kinds={"pytorch", "parquet"},
-        description=_DISTILLED if round_number == 0 else _REFINED,
+        description=_REFINED if round_number else _CROSS_FITTED if cross_fitted else _DISTILLED,
     )
     @step
     def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -56,7 +64,7 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         from afmrl_models.attributes.generator import AttributeGenerator
         from afmrl_models.attributes.writing import write_attributes
         from afmrl_models.catalog.changes import compare_tables
-        from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, write_table
+        from afmrl_models.catalog.schema import PRODUCT_ATTRIBUTES, read_table, write_table
         from afmrl_models.refinement.cit import listings_to_rewrite, merge_attributes
 
         started = perf_counter()
@@ -70,6 +78,8 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
                 list(train["listing_id"]), profile.refinement.cit_share, pipeline.seed + round_number
             )
             train = train[train["listing_id"].isin(set(rewritten))]
+        elif cross_fitted:
+            train = train[:0]
         wanted = pd.concat([train, held_out], ignore_index=True)
         directory = pipeline.directory(generator_key(round_number))
         generator = AttributeGenerator.load(directory, pipeline.device())
@@ -87,6 +97,9 @@ def product_attributes(round_number: int) -> dg.AssetsDefinition:
         written = frame
         if round_number:
             frame = merge_attributes(tables.attribute_table(f"round_{round_number - 1}"), frame)
+        elif cross_fitted:
+            texts = read_table(pipeline.made(CROSS_FITTED) / ATTRIBUTES)
+            frame = pd.concat([texts, frame], ignore_index=True)
         versions = AttributeTables(pipeline, key[0])
         before = versions.in_force()
         with versions.writing() as out:

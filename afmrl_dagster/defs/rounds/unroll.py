@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from afmrl_dagster.defs.rounds.cross_fitted import cross_fitted_attributes
 from afmrl_dagster.defs.rounds.embedders import embedder
 from afmrl_dagster.defs.rounds.evaluations import ORACLE, Row, retrieval_metrics
 from afmrl_dagster.defs.rounds.expectations import attribute_expectations
@@ -70,9 +71,11 @@ def unroll(profile: Profile) -> Rounds:
     """Build the assets of round_0 … round_<rounds> and of the baseline."""
     rounds = profile.rounds
     rows = rows_of(rounds, profile.evaluation)
+    cross_fitted = profile.attributes.sft.folds > 1
     assets = [
+        *([cross_fitted_attributes] if cross_fitted else []),
         distilled_generator,
-        product_attributes(0),
+        product_attributes(0, cross_fitted),
         embedder("baseline", "infonce", 0, _BASELINE),
         embedder("round_0", "agcl", 0, _AGCL),
     ]
