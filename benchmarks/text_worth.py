@@ -74,30 +74,42 @@ def print_right(what: str, table: pd.DataFrame, stated: pd.DataFrame, keys: Sequ
     print(f"right, {what}: {shown}, all {exact_match(table, stated, keys):.3f}", flush=True)
 
 
-def print_worth(catalog: Catalog, embedder: Path, texts: Mapping[str, Texts], heading: str = "") -> None:
-    """Print Recall@1 of `fine_grained` on validation: of the title alone, and with each kind of text.
+class Judge:
+    """Recall@1 of `fine_grained` on validation products, by one embedder."""
 
-    Each stands at the query alone and on both sides, with its difference to the title alone and the paired
-    95 % interval over products.
-    """
-    encode = model_encoder(load_embedder(embedder, "cpu"), catalog.images, 256, progress=False)
-    config = EvaluationConfig(tasks=["fine_grained"], ks=[1])
-    held_out = catalog.split("validation")
+    def __init__(self, catalog: Catalog, embedder: Path) -> None:
+        self._catalog, self._held_out = catalog, catalog.split("validation")
+        self._encode = model_encoder(load_embedder(embedder, "cpu"), catalog.images, 256, progress=False)
 
-    def hits(query: Texts | None, gallery: Texts | None) -> pd.DataFrame:
+    def hits(self, query: Texts | None = None, gallery: Texts | None = None) -> pd.DataFrame:
+        """A row a query: `recall_at_1` and `product_id`, by `query_id`; texts shown at each side."""
+        config = EvaluationConfig(tasks=["fine_grained"], ks=[1])
         done = evaluate_embedder(
-            None, held_out, catalog.splits, None, config, split="validation", seed=0, encode=encode,
-            device="cpu", query_attributes=query, gallery_attributes=gallery,
+            None, self._held_out, self._catalog.splits, None, config, split="validation", seed=0,
+            encode=self._encode, device="cpu", query_attributes=query, gallery_attributes=gallery,
         )  # fmt: skip
         return done.per_query.set_index("query_id")
 
-    alone = hits(None, None)
+
+def gain(found: pd.DataFrame, over: pd.DataFrame) -> str:
+    """The difference of two judges' hits, with the paired 95 % interval over products."""
+    difference = paired_bootstrap(
+        found.loc[over.index, "recall_at_1"], over["recall_at_1"], over["product_id"].tolist()
+    )
+    return f"{difference.difference:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+
+
+def print_worth(catalog: Catalog, embedder: Path, texts: Mapping[str, Texts], heading: str = "") -> None:
+    """Print Recall@1 of the title alone, and with each kind of text at the query and on both sides.
+
+    Differences are those to the title alone.
+    """
+    judge = Judge(catalog, embedder)
+    alone = judge.hits()
     print(f"\n{heading}{len(alone)} queries; title alone: Recall@1 {alone['recall_at_1'].mean():.3f}")
     for name, shown in texts.items():
         line = f"{name:15}"
         for side, gallery in (("query", None), ("both", shown)):
-            found = hits(shown, gallery).loc[alone.index]
-            gain = paired_bootstrap(found["recall_at_1"], alone["recall_at_1"], alone["product_id"].tolist())
-            line += f"   {side} {found['recall_at_1'].mean():.3f}"
-            line += f" ({gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}])"
+            found = judge.hits(shown, gallery)
+            line += f"   {side} {found['recall_at_1'].mean():.3f} ({gain(found, alone)})"
         print(line, flush=True)
