@@ -62,6 +62,8 @@ def rungs_of(names: Collection[str]) -> list[Rung]:
     for name in names:
         if name.endswith("_both"):
             beside.append(Rung(name, name.removesuffix("_both"), GALLERY_TOO, "beside"))
+            if not name.startswith("oracle"):
+                beside.append(Rung(name, BASELINE, f"all up to {name}", "beside"))
         elif name.endswith("_query"):
             beside.append(Rung(name.removesuffix("_query"), name, GALLERY_TOO, "beside"))
     return [rung for rung in (*rungs, *whole, *beside) if rung.row in names and rung.over in names]

@@ -218,7 +218,8 @@ def test_the_ladder_climbs_round_by_round() -> None:
     assert [name for name, kind in rungs.items() if kind == "all"] == [
         f"{name} - baseline" for name in ("afmrl", "afmrl_cit", "afmrl_2", "afmrl_cit_2")
     ]
-    assert rungs["oracle - agcl"] == rungs["afmrl_both - afmrl"] == "beside"
+    assert rungs["oracle - agcl"] == rungs["afmrl_both - afmrl"] == rungs["afmrl_both - baseline"] == "beside"
+    assert "oracle_both - baseline" not in {rung.name for rung in rungs_of([*names, "oracle_both"])}
     assert "afmrl - afmrl_query" in {rung.name for rung in rungs_of(["afmrl", "afmrl_query"])}
     assert rungs_of(["afmrl"]) == []
 
