@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from text_worth import Catalog, Texts, print_worth, texts_of, written
+from text_worth import Catalog, Judge, Texts, gain, print_worth, texts_of, written
 
 from afmrl_dagster.project import afmrl_home
 from afmrl_models.attributes.agreement import agreement
@@ -122,6 +122,10 @@ def main() -> None:
         if name == "holey":
             shown["right"] = only_right(table, stated)
     print_worth(catalog, embedder, shown)
+    judge = Judge(catalog, embedder)
+    before = judge.hits(shown["holey"])
+    for name in names[2:]:
+        print(f"{name} - holey, at the query: {gain(judge.hits(shown[name]), before)}", flush=True)
 
 
 if __name__ == "__main__":
