@@ -61,6 +61,14 @@ def beside_photos(frame: "pd.DataFrame", images: "ImageStore", rows: int = 10) -
     return photo_table(few, "photo")
 
 
+def texts_beside_photos(
+    texts: "pd.DataFrame", listings: "pd.DataFrame", images: "ImageStore", rows: int = 12
+) -> dg.MetadataValue:
+    """The first attribute texts of a table, each beside its listing's title and photo."""
+    shown = texts.merge(listings[["listing_id", "title"]], on="listing_id")
+    return beside_photos(shown[["listing_id", "title", "attributes_text", "valid"]], images, rows)
+
+
 def _head(frame: "pd.DataFrame") -> list[str]:
     return [
         "| " + " | ".join(_cell(name) for name in frame.columns) + " |",

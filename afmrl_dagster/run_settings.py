@@ -98,10 +98,11 @@ def _is_nullable(section: BaseModel, name: str) -> bool:
 
 
 def _left_out(key: Sequence[str]) -> set[str]:
-    """Keys in offered sections that the asset does not read."""
+    """Keys in offered sections that a run of the asset cannot set."""
     if key[-1] == "embedder":
         return {"training.warmup_steps"} | (OF_AGCL if key[0] == "baseline" else set())
-    return {"refinement.cit_share"} if key[-1] == "attribute_generator" else set()
+    # Folds shape the graph, which is the profile's alone.
+    return {"refinement.cit_share", "attributes.sft.folds"}
 
 
 def _tree(profile: Profile, offered: Sequence[str], left_out: set[str]) -> dict[str, Any]:

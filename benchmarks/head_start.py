@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from text_worth import Catalog, Judge, gain, texts_of
+from text_worth import Catalog, Judge, gain, of_first_seed, texts_of
 
 from afmrl_dagster.project import afmrl_home
 from afmrl_models.backbones.small import build_embedder
@@ -25,7 +25,7 @@ from afmrl_models.config import Profile, load_profile
 from afmrl_models.embedding.training import train_embedder
 
 
-class Young(NamedTuple):
+class Candidate(NamedTuple):
     """An embedder: edge of its photos in pixels, width, layers, steps of warming up and of training."""
 
     image_size: int
@@ -36,11 +36,11 @@ class Young(NamedTuple):
 
 
 EMBEDDERS = [
-    Young(56, 128, 3, 0, 60),
-    Young(56, 128, 3, 0, 120),
-    Young(28, 48, 2, 200, 200),
-    Young(28, 128, 3, 200, 200),
-    Young(56, 128, 3, 200, 200),
+    Candidate(56, 128, 3, 0, 60),
+    Candidate(56, 128, 3, 0, 120),
+    Candidate(28, 48, 2, 200, 200),
+    Candidate(28, 128, 3, 200, 200),
+    Candidate(56, 128, 3, 200, 200),
 ]
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     profile = load_profile(given.profile)
     home = afmrl_home() / profile.name
-    round_0 = home / (f"seed_{profile.seeds[0]}" if len(profile.seeds) > 1 else "") / "round_0"
+    round_0 = of_first_seed(profile) / "round_0"
     catalog = Catalog.of(home)
     taught_with = {
         "teacher": texts_of(read_table(home / "attributes/teacher_attributes/attributes.parquet")),
@@ -74,21 +74,21 @@ def main() -> None:
 
 
 def trained(
-    young: Young, name: str, texts: Mapping[str, str], catalog: Catalog, profile: Profile, work: Path
+    candidate: Candidate, name: str, texts: Mapping[str, str], catalog: Catalog, profile: Profile, work: Path
 ) -> Path:
     """Train the embedder where WORK does not hold it yet; the ones of equal size and age start equal."""
     train, seed = catalog.split("train"), profile.seeds[0]
     backbone = profile.embedder.model_copy(
         update={
-            "image_size": young.image_size,
-            "hidden_size": young.width,
-            "layers": young.layers,
-            "vision_layers": young.layers,
+            "image_size": candidate.image_size,
+            "hidden_size": candidate.width,
+            "layers": candidate.layers,
+            "vision_layers": candidate.layers,
         }
     )
-    base = work / f"base_{young.image_size}_{young.width}_{young.layers}"
+    base = work / f"base_{candidate.image_size}_{candidate.width}_{candidate.layers}"
     if not base.exists():
-        build_embedder(backbone, [*train["title"], *texts.values()], young.image_size, base, seed)
+        build_embedder(backbone, [*train["title"], *texts.values()], candidate.image_size, base, seed)
 
     def further(start: Path, out: Path, steps: int, shown: Mapping[str, str], look_alikes: bool) -> Path:
         training = profile.training if look_alikes else profile.training.model_copy(update={"neighbours": 1})
@@ -99,11 +99,17 @@ def trained(
             )  # fmt: skip
         return out
 
-    if young.warmup:
-        base = further(base, work / f"{base.name}_warm_{young.warmup}", young.warmup, {}, look_alikes=False)
+    if candidate.warmup:
+        base = further(
+            base, work / f"{base.name}_warm_{candidate.warmup}", candidate.warmup, {}, look_alikes=False
+        )
     # Random weights do not know look-alikes.
     return further(
-        base, work / f"{base.name}_{young.steps}_{name}", young.steps, texts, look_alikes=bool(young.warmup)
+        base,
+        work / f"{base.name}_{candidate.steps}_{name}",
+        candidate.steps,
+        texts,
+        look_alikes=bool(candidate.warmup),
     )
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from text_worth import Catalog, Judge, Texts, gain, print_worth, texts_of, written
+from text_worth import Catalog, Judge, Texts, gain, of_first_seed, print_worth, texts_of, written
 
 from afmrl_dagster.project import afmrl_home
 from afmrl_models.attributes.agreement import agreement
@@ -77,10 +77,9 @@ def main() -> None:
     torch.set_num_threads(1)
     profile = load_profile(given.profile)
     seed = profile.seeds[0]
-    home = afmrl_home() / profile.name
-    models = home / (f"seed_{seed}" if len(profile.seeds) > 1 else "") / "models"
+    models = of_first_seed(profile) / "models"
     keys = list(profile.attributes.keys)
-    catalog = Catalog.of(home)
+    catalog = Catalog.of(afmrl_home() / profile.name)
     train, held_out, images = catalog.split("train"), catalog.split("validation"), catalog.images
     taught = train["product_id"].map(is_taught)
     teacher = CatalogTeacher(keys).write(train, images)

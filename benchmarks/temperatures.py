@@ -15,7 +15,7 @@ from typing import Literal
 
 import pandas as pd
 import torch
-from text_worth import Catalog, Judge, gain, texts_of
+from text_worth import Catalog, Judge, gain, of_first_seed, texts_of
 
 from afmrl_dagster.project import afmrl_home
 from afmrl_models.attributes.teachers.catalog import CatalogTeacher
@@ -34,7 +34,7 @@ def main() -> None:
     torch.set_num_threads(1)
     profile = load_profile(given.profile)
     seed, home = profile.seeds[0], afmrl_home() / profile.name
-    base = home / (f"seed_{seed}" if len(profile.seeds) > 1 else "") / "models/base_embedder"
+    base = of_first_seed(profile) / "models/base_embedder"
     keys, catalog = list(profile.attributes.keys), Catalog.of(home)
     train = catalog.split("train")
     texts = texts_of(CatalogTeacher(keys).write(train, catalog.images))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from afmrl_models.attributes.agreement import agreement, exact_match
+from afmrl_dagster.project import afmrl_home
+from afmrl_dagster.seeds import partition_of
 from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import read_table
-from afmrl_models.config import EvaluationConfig, GenerationConfig
+from afmrl_models.config import EvaluationConfig, GenerationConfig, Profile
 from afmrl_models.embedding.embedder import load_embedder
 from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
 from afmrl_models.retrieval.oracle import oracle_attributes
@@ -45,6 +46,12 @@ class Catalog:
         return oracle_attributes(self.listings, self.splits, self.images, keys, split="validation")
 
 
+def of_first_seed(profile: Profile) -> Path:
+    """Where `afmrl run` keeps what it trains for the profile's first seed."""
+    root = afmrl_home() / profile.name
+    return root / partition_of(profile.seeds[0]) if len(profile.seeds) > 1 else root
+
+
 def texts_of(table: pd.DataFrame) -> dict[str, str]:
     return dict(zip(table["listing_id"], table["attributes_text"], strict=True))
 
@@ -65,13 +72,6 @@ def written(
             "attributes": [writing.attributes() for writing in writings],
         }
     )
-
-
-def print_right(what: str, table: pd.DataFrame, stated: pd.DataFrame, keys: Sequence[str]) -> None:
-    """Print the share of the stated values that `table` says, by key, and of listings where all are said."""
-    shares = agreement(table, stated, keys).set_index("key")["recall"]
-    shown = ", ".join(f"{key} {share:.3f}" for key, share in shares.items())
-    print(f"right, {what}: {shown}, all {exact_match(table, stated, keys):.3f}", flush=True)
 
 
 class Judge:

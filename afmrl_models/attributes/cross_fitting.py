@@ -68,7 +68,7 @@ class CrossFitter:
             for what, listing_id in read_record(done)[["what", "listing_id"]].itertuples(index=False):
                 seen.note(f"{what} outside fold {fold}", listing_id)
             finished.append(done)
-        for folder in set(self.kept.glob("fold_*")) - set(finished):
+        for folder in set(self.kept.glob("*fold_*")) - set(finished):
             shutil.rmtree(folder)
         order = {listing_id: position for position, listing_id in enumerate(listings["listing_id"])}
         table = pd.concat([read_table(done / _TEXTS) for done in finished], ignore_index=True)
@@ -84,22 +84,23 @@ class CrossFitter:
         done: Path,
     ) -> None:
         """Leave the fold's texts and the record of what was read in `done`, whole or not at all."""
-        work = self.kept / f"fold_{fold}"
-        generator, texts = work / "generator", work / "texts"
-        train_generator(
-            self.base,
-            lessons,
-            outside,
-            images,
-            self.keys,
-            self.backbone,
-            self.sft.model_copy(update={"steps": steps_outside_a_fold(self.sft)}),
-            generator,
-            seed=self.seed,
-            device=self.device,
-            checkpoints=work / "checkpoint",
-        )
-        texts.mkdir(exist_ok=True)
+        work = self.kept / f"unfinished_{done.name}"
+        generator, whole = work / "generator", work / "whole"
+        if not generator.exists():
+            train_generator(
+                self.base,
+                lessons,
+                outside,
+                images,
+                self.keys,
+                self.backbone,
+                self.sft.model_copy(update={"steps": steps_outside_a_fold(self.sft)}),
+                work / "in_training",
+                seed=self.seed,
+                device=self.device,
+                checkpoints=work / "checkpoint",
+            )
+            (work / "in_training").rename(generator)
         write_attributes(
             AttributeGenerator.load(generator, self.device),
             inside,
@@ -107,11 +108,13 @@ class CrossFitter:
             self.keys,
             self.generation,
             version=f"outside fold {fold}: {checkpoint_digest(generator)}",
-            out=texts / _TEXTS,
+            out=work / _TEXTS,
             progress=True,
         )
-        shutil.copy(generator / RECORD, texts / RECORD)
-        texts.rename(done)
+        whole.mkdir(exist_ok=True)
+        shutil.copy(work / _TEXTS, whole)
+        shutil.copy(generator / RECORD, whole)
+        whole.rename(done)
         shutil.rmtree(work)
 
     def _digest(

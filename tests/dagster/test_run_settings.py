@@ -124,6 +124,12 @@ def test_the_baseline_is_not_asked_for_agcls_settings() -> None:
     assert not {"training.margin", "training.bm25_scale"} & set(offered("baseline", "embedder"))
 
 
+def test_folds_shape_the_graph_and_are_the_profiles_alone() -> None:
+    for asset in ("attribute_generator", "cross_fitted_attributes"):
+        settings = offered("round_0", asset)
+        assert "attributes.sft.steps" in settings and "attributes.sft.folds" not in settings
+
+
 def test_a_run_with_a_limit_reads_less_says_so_and_is_no_answer_to_the_profile(home: Home) -> None:
     assert home.make(*CHAIN[:3], catalog__raw_catalog={"catalog": {"limit": 9}}).success
     full = home.make(*CHAIN[1:3])

@@ -37,14 +37,11 @@ def teacher_attributes(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     with pipeline.replacing(TEACHER) as out:
         write_table(frame, PRODUCT_ATTRIBUTES, out / "attributes.parquet")
         seen.save(out)
-    shown = frame.merge(train[["listing_id", "title"]], on="listing_id")[
-        ["listing_id", "title", "attributes_text", "valid"]
-    ]
     return dg.MaterializeResult(
         metadata={
             **metadata.stored_table(pipeline.directory(TEACHER) / "attributes.parquet"),
             "valid_share": float(frame["valid"].mean()),
             "keys": tables.attribute_keys,
-            "examples": metadata.beside_photos(shown, tables.images, 12),
+            "examples": metadata.texts_beside_photos(frame, train, tables.images),
         }
     )

@@ -32,13 +32,13 @@ def cross_fitted_attributes(context: dg.AssetExecutionContext, pipeline: Pipelin
     profile, tables = pipeline.profile(), Tables(pipeline)
     train, teacher = tables.of("train"), tables.attribute_table("attributes")
     fitter = CrossFitter(
-        pipeline.directory(BASE_GENERATOR),
-        tables.attribute_keys,
-        profile.generator,
-        profile.attributes.sft,
-        profile.attributes.generation,
-        pipeline.seed,
-        pipeline.device(),
+        base=pipeline.directory(BASE_GENERATOR),
+        keys=tables.attribute_keys,
+        backbone=profile.generator,
+        sft=profile.attributes.sft,
+        generation=profile.attributes.generation,
+        seed=pipeline.seed,
+        device=pipeline.device(),
         kept=pipeline.scratch(CROSS_FITTED),
     )
     seen = LearnedFrom()
@@ -46,14 +46,11 @@ def cross_fitted_attributes(context: dg.AssetExecutionContext, pipeline: Pipelin
     with pipeline.replacing(CROSS_FITTED) as out:
         write_table(frame, PRODUCT_ATTRIBUTES, out / ATTRIBUTES)
         seen.save(out)
-    shown = frame.merge(train[["listing_id", "title"]], on="listing_id")[
-        ["listing_id", "title", "attributes_text", "valid"]
-    ]
     return dg.MaterializeResult(
         metadata={
             **metadata.stored_table(pipeline.directory(CROSS_FITTED) / ATTRIBUTES),
             "valid_share": float(frame["valid"].mean()),
             "agreement_with_the_teacher": metadata.table(agreement(frame, teacher, tables.attribute_keys)),
-            "examples": metadata.beside_photos(shown, tables.images, 12),
+            "examples": metadata.texts_beside_photos(frame, train, tables.images),
         }
     )

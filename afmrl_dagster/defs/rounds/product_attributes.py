@@ -109,9 +109,6 @@ def product_attributes(round_number: int, cross_fitted: bool = False) -> dg.Asse
             versions.candidate / ATTRIBUTES,
             ["content_hash", "generator_version"],
         )
-        shown = written.merge(wanted[["listing_id", "title"]], on="listing_id")[
-            ["listing_id", "title", "attributes_text", "valid"]
-        ]
         unseen = agreement(written, held_out, tables.attribute_keys)
         return dg.MaterializeResult(
             metadata={
@@ -123,7 +120,7 @@ def product_attributes(round_number: int, cross_fitted: bool = False) -> dg.Asse
                 "valid_share": float(written["valid"].mean()),
                 "mean_characters": float(written["attributes_text"].str.len().mean()),
                 "agreement_with_sellers_on_unseen_products": metadata.table(unseen),
-                "examples": metadata.beside_photos(shown.tail(12), tables.images, 12),
+                "examples": metadata.texts_beside_photos(written.tail(12), wanted, tables.images),
             }
         )
 
