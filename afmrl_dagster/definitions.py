@@ -1,5 +1,6 @@
 """The code location: assets, checks, resources, jobs and the nightly retraining of one profile."""
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from afmrl_dagster import nightly
 from afmrl_dagster.defs.attributes.assets import teacher_attributes
 from afmrl_dagster.defs.catalog import assets as catalog
 from afmrl_dagster.defs.catalog import checks as catalog_checks
-from afmrl_dagster.defs.leakage import leakage_checks, learners
+from afmrl_dagster.defs.leakage import leakage_checks
 from afmrl_dagster.defs.models import assets as models
 from afmrl_dagster.defs.release import identical, product_index
 from afmrl_dagster.defs.release.ablation import ablation
@@ -22,7 +23,7 @@ from afmrl_dagster.project import afmrl_home, config_path
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.round_jobs import round_jobs
 from afmrl_dagster.run_settings import with_run_settings
-from afmrl_dagster.seeds import is_seeded, partitions
+from afmrl_dagster.seeds import partitions
 from afmrl_dagster.sensors import watch
 from afmrl_dagster.settings import settings_digest
 from afmrl_dagster.terminal import terminal_logger
@@ -31,7 +32,12 @@ from afmrl_models.config import Profile, load_profile
 
 def build_definitions(config: Path, home: Path) -> dg.Definitions:
     """The code location of one profile. Raises ProfileError naming file and key."""
-    profile = load_profile(config)
+    # Partitions of checks are a preview in Dagster; without them the seeds hide each other's results.
+    with warnings.catch_warnings(category=dg.PreviewWarning, action="ignore"):
+        return _build(load_profile(config), config, home)
+
+
+def _build(profile: Profile, config: Path, home: Path) -> dg.Definitions:
     rounds = unroll(profile)
     assets = [
         catalog.raw_catalog,
@@ -57,7 +63,7 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
             catalog_checks.listing_checks,
             catalog_checks.split_checks,
             *rounds.checks,
-            *leakage_checks(learners(profile)),
+            *leakage_checks(profile),
             product_index.vectors_are_sound,
         ],
         resources={"pipeline": Pipeline(config_path=str(config), home=str(home))},
@@ -71,12 +77,11 @@ def build_definitions(config: Path, home: Path) -> dg.Definitions:
 
 def _of_profile(profile: Profile, spec: dg.AssetSpec) -> dg.AssetSpec:
     """The asset with its owners, its settings as code version and, where trained, a partition a seed."""
-    seeded = is_seeded(profile, spec.key.path)
     return spec.replace_attributes(
         code_version=settings_digest(profile, spec.key.path),
         owners=profile.owners,
         tags={**spec.tags, "afmrl/profile": profile.name, "afmrl/makes": makes(spec.key.path)},
-        partitions_def=partitions(profile) if seeded else None,
+        partitions_def=partitions(profile, spec.key.path),
         freshness_policy=freshness_policy(profile) if tuple(spec.key.path) in FRESH else None,
     )
 

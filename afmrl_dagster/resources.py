@@ -84,7 +84,10 @@ class Pipeline(dg.ConfigurableResource):
     def seed(self) -> int:
         """The run's one seed. Raises Failure in a run that is for all of the profile's seeds."""
         if self.run_seed is None:
-            raise dg.Failure(f"{self.config_path}: this run is for all seeds; name one (`of_seed`)")
+            raise dg.Failure(
+                f"{self.config_path}: this run is for all seeds, and what it needs exists once for each: "
+                "start a run of one partition"
+            )
         return self.run_seed
 
     def profile(self) -> Profile:

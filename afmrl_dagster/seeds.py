@@ -32,6 +32,8 @@ def seed_of(partition: str) -> int:
     return int(partition.removeprefix(_PREFIX))
 
 
-def partitions(profile: Profile) -> dg.StaticPartitionsDefinition:
-    """One partition a seed."""
+def partitions(profile: Profile, key: Sequence[str]) -> dg.StaticPartitionsDefinition | None:
+    """One partition a seed for a seeded asset and for its checks; None for any other."""
+    if not is_seeded(profile, key):
+        return None
     return dg.StaticPartitionsDefinition([partition_of(seed) for seed in profile.seeds])

@@ -1,6 +1,6 @@
 """Blocking checks on everything that learns from listings: it has seen no product of validation or test."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -9,6 +9,7 @@ from afmrl_dagster.defs.models.assets import BASE_EMBEDDER, BASE_GENERATOR
 from afmrl_dagster.defs.rounds.cross_fitted import CROSS_FITTED
 from afmrl_dagster.defs.rounds.generators import embedder_key, generator_key
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.seeds import partitions
 from afmrl_dagster.tables import TEACHER, Tables
 from afmrl_models.config import Profile
 
@@ -28,16 +29,19 @@ def learners(profile: Profile) -> list[tuple[str, ...]]:
     ]
 
 
-def leakage_checks(keys: Iterable[Sequence[str]]) -> list[dg.AssetChecksDefinition]:
-    """One check an asset: its record of the listings it saw, against splits and evaluation set."""
-    return [_leakage_check(key) for key in keys]
+def leakage_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
+    """One check a learner: its record of the listings it saw, against splits and evaluation set."""
+    return [_leakage_check(key, partitions(profile, key)) for key in learners(profile)]
 
 
-def _leakage_check(key: Sequence[str]) -> dg.AssetChecksDefinition:
+def _leakage_check(
+    key: Sequence[str], partitions_def: dg.PartitionsDefinition | None
+) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name=LEARNED_FROM_TRAINING,
         asset=list(key),
         blocking=True,
+        partitions_def=partitions_def,
         description="No listing of a validation or test product, nor of one in the frozen evaluation set, "
         "was seen, by the asset's own record.",
     )

@@ -65,12 +65,16 @@ class Shop:
             raise_on_error=False,
         )
 
-    def judge_again(self) -> dg.ExecuteInProcessResult:
-        """Execute the checks of the table alone, as the button in the UI does."""
-        job = dg.define_asset_job("judge", dg.AssetSelection.checks_for_assets(dg.AssetKey(list(KEY))))
-        together = dg.Definitions.merge(self.definitions, dg.Definitions(jobs=[job]))
-        return together.resolve_job_def("judge").execute_in_process(
-            instance=self.instance, raise_on_error=False
+    def judge_again(self, *names: str, seed: int | None = None) -> dg.ExecuteInProcessResult:
+        """Execute the checks of the table alone, or some of them, as the buttons in the UI do."""
+        key = dg.AssetKey(list(KEY))
+        job = self.definitions.resolve_job_def("everything" if seed is None else "seeds")
+        checks = {check for check in job.asset_layer.asset_graph.asset_check_keys if check.asset_key == key}
+        asked = {check for check in checks if check.name in names} if names else checks
+        return job.get_subset(asset_selection=set(), asset_check_selection=asked).execute_in_process(
+            instance=self.instance,
+            partition_key=None if seed is None else f"seed_{seed}",
+            raise_on_error=False,
         )
 
     def tables(self, seed: int | None = None) -> AttributeTables:

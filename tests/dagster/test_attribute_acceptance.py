@@ -133,6 +133,17 @@ def test_a_refused_candidate_is_judged_again_by_a_changed_file(shop: Shop, write
     assert not outcome(shop.judge_again())["no_flood"].passed
 
 
+def test_one_check_executed_alone_is_reported_alone_and_the_others_still_decide(
+    shop: Shop, write: Callable
+) -> None:
+    write(lambda row, pairs: "what a lovely thing")
+    shop.make(KEY)
+    result = shop.judge_again("kinds")
+    assert list(outcome(result)) == ["kinds"]
+    assert observed(result)["accepted"] is False and "grammar" in str(observed(result)["failed"])
+    assert shop.tables().candidate.exists()
+
+
 def test_each_seed_has_its_own_table_in_force(tmp_path: Path, write: Callable) -> None:
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         shop = Shop(tmp_path, instance, seeds=[0, 1])
@@ -150,3 +161,6 @@ def test_each_seed_has_its_own_table_in_force(tmp_path: Path, write: Callable) -
         assert "/seed_1/round_0/" in page
         with pytest.raises(AttributeTableError):
             shop.tables(1).accepted()
+        again = shop.judge_again(seed=1)
+        assert {check.partition for check in outcome(again).values()} == {"seed_1"}
+        assert not outcome(again)["grammar"].passed and shop.tables(0).accepted() is not None

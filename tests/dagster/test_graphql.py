@@ -23,7 +23,8 @@ LAUNCHPAD = """{ runConfigSchemaOrError(mode: "default", selector: {
 }) { __typename ... on RunConfigSchema { rootDefaultYaml } } }"""
 QUERY = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
   name location { name } jobs { name } schedules { name scheduleState { status } }
-  assetNodes { groupName assetKey { path } } } } } }"""
+  assetNodes { groupName assetKey { path }
+    assetChecksOrError { ... on AssetChecks { checks { name canExecuteIndividually } } } } } } } }"""
 
 
 @pytest.fixture
@@ -75,3 +76,10 @@ def test_a_served_code_location_shows_the_graph_and_fills_in_the_launchpad(serve
     assert (given["steps"], given["bm25_scale"]) == (demo.training.steps, demo.training.bm25_scale)
     champion = scaffolded["release__champion"]["config"]["champion"]
     assert champion["max_regression"] == demo.champion.max_regression
+    alone = {
+        check["name"]
+        for node in repository["assetNodes"]
+        for check in node["assetChecksOrError"]["checks"]
+        if check["canExecuteIndividually"] == "CAN_EXECUTE"
+    }
+    assert {"rows_accounted", "queries_answerable", "learned_from_training_alone", "validity_rate"} <= alone

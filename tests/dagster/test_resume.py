@@ -10,7 +10,7 @@ import yaml
 
 from afmrl_dagster.resources import Pipeline
 from afmrl_dagster.resume import Records
-from afmrl_dagster.seeds import is_seeded, partitions
+from afmrl_dagster.seeds import partitions
 from afmrl_dagster.settings import settings_digest
 from afmrl_models.config import load_profile
 
@@ -36,7 +36,7 @@ class House:
             key=list(key),
             deps=[list(dep) for dep in deps],
             code_version=settings_digest(self.profile, key),
-            partitions_def=partitions(self.profile) if is_seeded(self.profile, key) else None,
+            partitions_def=partitions(self.profile, key),
         )
         def made(pipeline: Pipeline) -> dg.MaterializeResult:
             with pipeline.replacing(key):

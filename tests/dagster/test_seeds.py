@@ -45,6 +45,13 @@ def test_what_is_trained_has_a_partition_a_seed_and_nothing_else_has(definitions
             assert found is not None and found.get_partition_keys() == ["seed_0", "seed_7"], key
 
 
+def test_a_check_has_the_partitions_of_its_asset(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    assert graph.asset_check_keys
+    for check in graph.asset_check_keys:
+        assert graph.get(check).partitions_def == graph.get(check.asset_key).partitions_def, check
+
+
 def test_one_seed_needs_no_partitions(tmp_path: Path) -> None:
     graph = build_definitions(written(tmp_path, seeds=[3]), tmp_path).resolve_asset_graph()
     assert not any(graph.get(key).partitions_def for key in graph.get_all_asset_keys())

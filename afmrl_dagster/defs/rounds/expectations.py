@@ -10,9 +10,9 @@ from afmrl_dagster import metadata
 from afmrl_dagster.attribute_tables import AttributeTables
 from afmrl_dagster.defs.rounds.product_attributes import attributes_key
 from afmrl_dagster.resources import Pipeline, data_docs_root, data_docs_ui
-from afmrl_dagster.seeds import is_seeded, partition_of
+from afmrl_dagster.seeds import is_seeded, partition_of, partitions
 from afmrl_dagster.tables import Tables
-from afmrl_models.config.expectations import Entry
+from afmrl_models.config import Profile
 
 if TYPE_CHECKING:
     from afmrl_models.attributes.judgement import Verdict
@@ -22,11 +22,11 @@ SEVERITY = {"critical": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSev
 _PHOTOS = 8
 
 
-def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.AssetChecksDefinition:
+def attribute_expectations(round_number: int, profile: Profile) -> dg.AssetChecksDefinition:
     """Judge the round's candidate; it comes into force unless a critical expectation fails.
 
-    The checks alone can be executed again in the UI, after the steward has changed the file: a refused
-    candidate is then judged anew, without being written anew.
+    The checks alone, or one of them, can be executed again in the UI, after the steward has changed the
+    file: a refused candidate is then judged anew by all of them, without being written anew.
     """
     key = attributes_key(round_number)
 
@@ -38,9 +38,11 @@ def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.As
                 asset=list(key),
                 blocking=entry.severity == "critical",
                 description=entry.description,
+                partitions_def=partitions(profile, key),
             )
-            for entry in entries
+            for entry in profile.expectations
         ],
+        can_subset=True,  # else Dagster's UI executes none of them without writing the table anew
     )
     def checks(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
         from afmrl_models.attributes.judgement import Material, is_accepted, judge
@@ -55,13 +57,13 @@ def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.As
             last=last,
             train=frozenset(tables.of("train")["listing_id"]),
         )
-        verdicts = judge(entries, material, docs=pipeline.data_docs(key[0]))
+        verdicts = judge(profile.expectations, material, docs=pipeline.data_docs(key[0]))
         accepted = is_accepted(verdicts)
         versions.record(verdicts, accepted)
         context.op_execution_context.log_event(
             dg.AssetObservation(
                 asset_key=list(key),
-                partition=partition_of(pipeline.seed) if is_seeded(pipeline.profile(), key) else None,
+                partition=partition_of(pipeline.seed) if is_seeded(profile, key) else None,
                 metadata={
                     "accepted": accepted,
                     "in_force": versions.in_force(),
@@ -70,8 +72,10 @@ def attribute_expectations(round_number: int, entries: Sequence[Entry]) -> dg.As
                 },
             )
         )
+        asked = {check.name for check in context.selected_asset_check_keys}
         for verdict in verdicts:
-            yield _result(verdict, key, pipeline, tables.images, versions.in_force())
+            if verdict.name in asked:
+                yield _result(verdict, key, pipeline, tables.images, versions.in_force())
 
     return checks
 

@@ -86,5 +86,5 @@ def unroll(profile: Profile) -> Rounds:
             embedder(f"round_{number}", "agcl", number, _CIT.format(number)),
         ]
     assets += [retrieval_metrics(group, group_rows) for group, group_rows in rows.items()]
-    checks = [attribute_expectations(number, profile.expectations) for number in range(rounds + 1)]
+    checks = [attribute_expectations(number, profile) for number in range(rounds + 1)]
     return Rounds(assets, checks, rows)
