@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from afmrl_models.attributes.generator import AttributeGenerator
+from afmrl_models.attributes.lessons import product_numbers
 from afmrl_models.attributes.sft import train_generator
 from afmrl_models.attributes.writing import write_attributes
 from afmrl_models.backbones.checkpoint import checkpoint_digest
@@ -139,17 +140,15 @@ class CrossFitter:
 def folds_of(listings: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
     """The fold of each listing, int64 (N,): that of its product, or its own where the product is not known.
 
-    listings: `listing_id`, `product_id`. Products are dealt by a hash, so that they stay in their fold while
-    a catalog grows. Raises UserError where a fold is left empty.
+    listings: `listing_id`, `product_id`; dealt by `product_numbers`. Raises UserError where a fold is left
+    empty.
     """
-    names = [
-        f"product\0{product_id}" if isinstance(product_id, str) else f"listing\0{listing_id}"
-        for listing_id, product_id in zip(listings["listing_id"], listings["product_id"], strict=True)
-    ]
-    dealt = np.array([_hash(f"{seed}\0{name}") % folds for name in names], dtype=np.int64)
+    numbers = product_numbers(listings, seed)
+    dealt = (numbers % folds).astype(np.int64)
     if len(np.unique(dealt)) < folds:
         raise UserError(
-            f"attributes.sft.folds: {len(set(names))} training products leave one of {folds} folds empty"
+            f"attributes.sft.folds: {len(np.unique(numbers))} training products leave one of {folds} folds "
+            "empty"
         )
     return dealt
 
@@ -157,7 +156,3 @@ def folds_of(listings: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
 def steps_outside_a_fold(sft: SftConfig) -> int:
     """Steps of a fold's generator: each listing is read as often as by the generator of all."""
     return max(1, round(sft.steps * (sft.folds - 1) / sft.folds))
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])

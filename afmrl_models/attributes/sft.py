@@ -17,6 +17,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
+from afmrl_models.attributes.grammar import parse, render
 from afmrl_models.attributes.prompt import trl_prompt
 from afmrl_models.backbones.adapters import lora_config
 from afmrl_models.backbones.checkpoint import checkpoint_digest, save_checkpoint
@@ -62,6 +63,7 @@ def sft_rows(
     seen: LearnedFrom | None = None,
     *,
     title_dropout: float = 0.0,
+    key_dropout: float = 0.0,
     vary_photos: bool = False,
     seed: int = 0,
     already_read: int = 0,
@@ -70,9 +72,10 @@ def sft_rows(
 
     teacher: rows of PRODUCT_ATTRIBUTES; only valid ones are taught. listings: `listing_id`, `title`. Rows are
     sorted by listing id, so that their order in the tables does not matter. seen: notes what is read.
-    title_dropout: at each reading this share of the rows has an empty title. vary_photos: each reading shows
-    the photo in another crop and light (`catalog.variation`). Both are drawn from `seed` and the number of
-    the reading, which starts at `already_read`.
+    title_dropout: at each reading this share of the rows has an empty title. key_dropout: each pair of a text
+    is left out with this chance, one stays. vary_photos: each reading shows the photo in another crop and
+    light (`catalog.variation`). All are drawn from `seed` and the number of the reading, which starts at
+    `already_read`.
     Raises ValueError where nothing is left to teach, or a taught listing is not among the listings or has
     no photo.
     """
@@ -93,7 +96,7 @@ def sft_rows(
         {
             "listing_id": list(taught["listing_id"]),
             "prompt": [trl_prompt(titles[listing_id], keys) for listing_id in taught["listing_id"]],
-            "completion": [[{"role": "assistant", "content": text}] for text in taught["attributes_text"]],
+            "completion": [_completion(text) for text in taught["attributes_text"]],
         }
     )
 
@@ -104,13 +107,14 @@ def sft_rows(
         ids = batch.pop("listing_id")
         if seen is not None:
             seen.note("distillation", *ids)
-        prompts, photos = [], []
-        for listing_id, prompt in zip(ids, batch["prompt"], strict=True):
+        prompts, photos, completions = [], [], []
+        for listing_id, prompt, completion in zip(ids, batch["prompt"], batch["completion"], strict=True):
             rng = np.random.default_rng([seed, next(numbers)])
             prompts.append(untitled if rng.random() < title_dropout else prompt)
             photo = images.get(listing_id)
             photos.append(vary(photo, rng) if vary_photos else photo)
-        return {**batch, "prompt": prompts, "image": photos}
+            completions.append(_fewer(completion, key_dropout, rng) if key_dropout else completion)
+        return {"prompt": prompts, "completion": completions, "image": photos}
 
     return rows.with_transform(read)
 
@@ -166,6 +170,7 @@ def train_generator(
             keys,
             seen,
             title_dropout=config.title_dropout,
+            key_dropout=config.key_dropout,
             vary_photos=config.vary_photos,
             seed=seed,
             already_read=_rows_of(kept.done, int(teacher["valid"].sum()), config.batch_size),
@@ -238,6 +243,17 @@ def _trainer(
     trainer.model_accepts_loss_kwargs = True
     trainer.add_callback(LogLastStep())
     return trainer
+
+
+def _completion(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _fewer(completion: list[dict[str, str]], chance: float, rng: np.random.Generator) -> list[dict[str, str]]:
+    """The completion with each pair of its text left out with `chance`; where all would go, one stays."""
+    pairs = list(parse(completion[0]["content"]).items())
+    kept = [pair for pair in pairs if rng.random() >= chance] or [pairs[rng.integers(len(pairs))]]
+    return _completion(render(dict(kept)))
 
 
 def _rows_of(steps: int, rows: int, batch: int) -> int:

@@ -46,6 +46,20 @@ class SftConfig(Strict):
     vary_photos: bool = Field(
         False, description="show each photo in another crop and light at each reading, as other sellers would"
     )
+    key_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="at each reading each pair of a text is left out with this chance (one stays), so that "
+        "RAR samples texts that leave keys out",
+    )
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the training products that distillation reads; below 1 RAR reads the others, "
+        "of which the generator is as unsure as of unseen ones",
+    )
     folds: int = Field(
         1,
         ge=1,

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 from afmrl_models.attributes.generator import AttributeGenerator
+from afmrl_models.attributes.grammar import parse
 from afmrl_models.attributes.prompt import prompt_text, title_text
 from afmrl_models.attributes.sft import sft_rows, train_generator
 from afmrl_models.backbones.processor import register
@@ -164,6 +165,23 @@ def test_a_share_of_the_rows_hides_the_title(listings: pd.DataFrame, images: Ima
     assert 0.3 < np.mean(half) < 0.7
     assert half == titled(title_dropout=0.5, seed=1)
     assert half != titled(title_dropout=0.5, seed=2)
+
+
+def test_pairs_are_left_out_anew_at_each_reading_and_one_stays(
+    listings: pd.DataFrame, images: ImageStore
+) -> None:
+    def texts(**settings: Any) -> list[str]:
+        rows = sft_rows(listings, listings, images, KEYS, **settings)
+        return [row["completion"][0]["content"] for row in rows]
+
+    whole, fewer = texts(), texts(key_dropout=0.5, seed=1)
+    said = [parse(text) for text in fewer]
+    assert all(pairs.items() <= parse(text).items() for pairs, text in zip(said, whole, strict=True))
+    for key in KEYS:
+        # Of two pairs, one goes with chance 1/4, and one of the two with chance 1/8 where both would go.
+        assert np.mean([key in pairs for pairs in said]) == pytest.approx(0.625, abs=0.1)
+    assert all(said)
+    assert fewer == texts(key_dropout=0.5, seed=1) != texts(key_dropout=0.5, seed=2)
 
 
 def test_photos_are_varied_anew_at_each_reading(listings: pd.DataFrame, images: ImageStore) -> None:

@@ -82,17 +82,20 @@ def log_samples(run: "RunHandle", samples: "pd.DataFrame", tables: Tables) -> No
 @step
 def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Teach the generator to write what the teacher wrote for the training listings."""
+    from afmrl_models.attributes.lessons import deal_lessons
     from afmrl_models.attributes.sft import train_generator
 
     profile, tables = pipeline.profile(), Tables(pipeline)
     key = generator_key(0)
+    taught, _ = deal_lessons(tables.of("train"), profile.attributes.sft.share, pipeline.seed)
+    teacher = tables.attribute_table("attributes")
     with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
         run.log_params(_shared_params(pipeline, tables))
         log_catalog(run, tables, "train", context="training")
         result = train_generator(
             pipeline.directory(BASE_GENERATOR),
-            tables.attribute_table("attributes"),
-            tables.of("train"),
+            teacher[teacher["listing_id"].isin(taught["listing_id"])],
+            taught,
             tables.images,
             tables.attribute_keys,
             profile.generator,
@@ -137,10 +140,12 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
     )
     @step
     def attribute_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+        from afmrl_models.attributes.lessons import deal_lessons
         from afmrl_models.refinement.curves import reward_curves
         from afmrl_models.refinement.rar import refine_generator
 
         profile, tables = pipeline.profile(), Tables(pipeline)
+        _, listings = deal_lessons(tables.of("train"), profile.attributes.sft.share, pipeline.seed)
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
             run.log_params(
                 {"refinement": profile.refinement.model_dump(), **_shared_params(pipeline, tables)}
@@ -149,7 +154,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
             result = refine_generator(
                 pipeline.directory(generator_key(round_number - 1)),
                 pipeline.directory(embedder_key(previous)),
-                tables.of("train"),
+                listings,
                 tables.images,
                 tables.attribute_keys,
                 profile.refinement,
