@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from afmrl_models.config.profile import Profile
 from afmrl_models.errors import UserError
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-_EXPECTATIONS = "expectations"
+_EXPECTATIONS, _EXTENDS, _KIND = "expectations", "extends", "kind"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 
 
@@ -28,20 +29,20 @@ def load_profile(
 ) -> Profile:
     """Read and validate a profile; `${ENV}` and `${ENV:-default}` are expanded in every string.
 
-    `expectations` may name a file beside the profile that holds the list of entries. instead: values by
-    dotted key that take the place of the file's.
-    Raises ProfileError naming the file and key for a missing file, malformed YAML, an unset
-    variable, an unknown key or a wrong type.
+    `extends` may name another profile beside it: the profile then states what is different, and mappings are
+    merged key by key, unless they state another `kind`. `expectations` may name a file, beside the profile
+    that says so, that holds the list of entries. instead: values by dotted key that take the place of the
+    file's.
+    Raises ProfileError naming the file and key for a missing file, malformed YAML, a profile that extends
+    itself, an unset variable, an unknown key or a wrong type.
     """
     path = Path(path)
     environment = os.environ if environment is None else environment
-    document = _read(path, "profile")
-    if not isinstance(document, dict):
-        raise ProfileError(f"{path}: a profile is a mapping of keys, this is {type(document).__name__}")
-    expanded = _expand(document, environment, path, "")
+    layers = _layers(path)
+    expanded = _expand(reduce(_merged, (document for _, document in layers)), environment, path, "")
     beside = None
     if isinstance(named := expanded.get(_EXPECTATIONS), str):
-        beside = path.parent / named
+        beside = Path(named)
         expanded[_EXPECTATIONS] = _expand(_read(beside, "file of expectations"), environment, beside, "")
     for key, value in (instead or {}).items():
         *sections, name = key.split(".")
@@ -53,12 +54,43 @@ def load_profile(
         return Profile.model_validate(expanded)
     except ValidationError as error:
         changed = f" with {', '.join(instead)} as the run's configuration says" if instead else ""
-        lines = [f"{path}{changed}: {len(error.errors())} problem(s)"]
+        bases = "".join(f", which extends {base}" for base, _ in layers[-2::-1])
+        lines = [f"{path}{bases}{changed}: {len(error.errors())} problem(s)"]
         for problem in error.errors():
             where = _place(problem["loc"], expanded.get(_EXPECTATIONS), beside)
             given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r:.80})"
             lines.append(f"  {where}: {problem['msg']}{given}")
         raise ProfileError("\n".join(lines)) from None
+
+
+def _layers(path: Path, extended_by: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
+    """The profile as written, behind those it extends; a file of expectations with its folder."""
+    try:
+        document = _read(path, "profile")
+    except ProfileError as error:
+        raise ProfileError(f"{error} ({extended_by[-1]} extends it)" if extended_by else str(error)) from None
+    if not isinstance(document, dict):
+        raise ProfileError(f"{path}: a profile is a mapping of keys, this is {type(document).__name__}")
+    if isinstance(named := document.get(_EXPECTATIONS), str):
+        document[_EXPECTATIONS] = str(path.parent / named)
+    if _EXTENDS not in document:
+        return [(path, document)]
+    base = document.pop(_EXTENDS)
+    if not isinstance(base, str):
+        raise ProfileError(f"{path}: {_EXTENDS} names one profile beside this one (given: {base!r:.80})")
+    chain = (*extended_by, path)
+    if path.parent / base in chain:
+        raise ProfileError(f"{path}: {_EXTENDS}: {base} extends this profile")
+    return [*_layers(path.parent / base, chain), (path, document)]
+
+
+def _merged(base: Any, over: Any) -> Any:
+    """Mappings key by key, unless they are of another `kind`; of anything else the latter."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    if over.get(_KIND, base.get(_KIND)) != base.get(_KIND):
+        return over
+    return {**base, **{key: _merged(base.get(key), value) for key, value in over.items()}}
 
 
 def _read(path: Path, what: str) -> Any:

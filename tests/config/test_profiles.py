@@ -16,6 +16,7 @@ LADDERS = {
     "ladder": "fashion-ladder",
     "ladder_generated": "generated-ladder",
     "ladder_light": "fashion-light-ladder",
+    "ladder_thumbnails": "fashion-thumbnail-ladder",
     "ladder_rar": "fashion-rar-ladder",
     "ladder_gpu": "gpu-ladder",
     "ladder_grocery": "grocery-ladder",
