@@ -2,13 +2,14 @@
 
     AFMRL_CATALOG=FOLDER python benchmarks/holey_teacher.py PROFILE WORK
 
-PROFILE is a ladder's, whose starting models `afmrl run --select '+key:"models/base_embedder" or
-+key:"models/base_generator"'` has made under AFMRL_HOME. In WORK, and kept there for a further call:
+PROFILE has attributes.sft.share and key_dropout, as assets_config/ladder_rar.yaml has, and its starting
+models `afmrl run --select '+key:"models/base_embedder" or +key:"models/base_generator"'` has made under
+AFMRL_HOME. In WORK, and kept there for a further call:
 
     embedder   trained with the teacher's texts on all training products
-    complete   a generator distilled on the taught products (three fifths), as the teacher writes
-    holey      another, whose teacher leaves out each key of a text with a chance of `--holes`
-    rar_N      `holey` after N steps of RAR on the other two fifths of the training products
+    complete   a generator distilled on the taught share of the products, as the teacher writes
+    holey      another, from whose lessons pairs are left out (key_dropout)
+    rar_N      `holey` after N steps of RAR on the other training products
 
 A generator knows its taught products by heart, so that RAR on them rewards what unseen products do not ask
 for; on the others it is as unsure as on unseen ones. Each generator's texts about validation products:
@@ -18,10 +19,8 @@ not read.
 """
 
 import argparse
-from hashlib import md5
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from text_worth import Catalog, Judge, Texts, gain, of_first_seed, print_worth, texts_of, written
@@ -30,28 +29,12 @@ from afmrl_dagster.project import afmrl_home
 from afmrl_models.attributes.agreement import agreement
 from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.attributes.grammar import render
+from afmrl_models.attributes.lessons import deal_lessons
 from afmrl_models.attributes.sft import train_generator
 from afmrl_models.attributes.teachers.catalog import CatalogTeacher
 from afmrl_models.config import load_profile
 from afmrl_models.embedding.training import train_embedder
 from afmrl_models.refinement.rar import refine_generator
-
-
-def is_taught(product: str) -> bool:
-    return int(md5(str(product).encode(), usedforsecurity=False).hexdigest(), 16) % 5 < 3
-
-
-def with_holes(teacher: pd.DataFrame, chance: float, seed: int) -> pd.DataFrame:
-    """The teacher's table with each key left out by `chance`; at least one stays."""
-    rng = np.random.default_rng(seed)
-
-    def fewer(pairs: dict[str, str]) -> dict[str, str]:
-        kept = {key: value for key, value in pairs.items() if rng.random() >= chance}
-        return kept or dict([list(pairs.items())[rng.integers(len(pairs))]])
-
-    pairs = [fewer(said) if said else said for said in teacher["attributes"]]
-    texts = [render(said) if said else "" for said in pairs]
-    return teacher.assign(attributes=pairs, attributes_text=texts)
 
 
 def only_right(table: pd.DataFrame, stated: pd.DataFrame) -> Texts:
@@ -70,7 +53,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("profile", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--holes", type=float, default=0.3)
     parser.add_argument("--rar-steps", type=int, nargs="+", default=[60, 180])
     parser.add_argument("--temperature", type=float, help="of RAR's sampling; default: the profile's")
     given = parser.parse_args()
@@ -81,7 +63,7 @@ def main() -> None:
     keys = list(profile.attributes.keys)
     catalog = Catalog.of(afmrl_home() / profile.name)
     train, held_out, images = catalog.split("train"), catalog.split("validation"), catalog.images
-    taught = train["product_id"].map(is_taught)
+    taught, others = deal_lessons(train, profile.attributes.sft.share, seed)
     teacher = CatalogTeacher(keys).write(train, images)
     stated = CatalogTeacher(keys).write(held_out, images)
 
@@ -91,12 +73,13 @@ def main() -> None:
             models / "base_embedder", train, texts_of(teacher), images, profile.training, loss="agcl",
             steps=profile.training.steps, out=embedder, seed=seed, device="cpu", backbone=profile.embedder,
         )  # fmt: skip
-    lessons = teacher[teacher["listing_id"].isin(set(train.loc[taught, "listing_id"]))]
-    for name, lesson in (("complete", lessons), ("holey", with_holes(lessons, given.holes, seed))):
+    lessons = teacher[teacher["listing_id"].isin(set(taught["listing_id"]))]
+    for name, dropout in (("complete", 0.0), ("holey", profile.attributes.sft.key_dropout)):
         if not (given.work / name).exists():
             train_generator(
-                models / "base_generator", lesson, train[taught], images, keys, profile.generator,
-                profile.attributes.sft, given.work / name, seed=seed, device="cpu",
+                models / "base_generator", lessons, taught, images, keys, profile.generator,
+                profile.attributes.sft.model_copy(update={"key_dropout": dropout}), given.work / name,
+                seed=seed, device="cpu",
             )  # fmt: skip
     names = ["complete", "holey"]
     for steps in given.rar_steps:
@@ -105,7 +88,7 @@ def main() -> None:
         refinement = profile.refinement.model_copy(update={"steps": steps, "temperature": heat})
         if not (given.work / names[-1]).exists():
             refined = refine_generator(
-                given.work / "holey", embedder, train[~taught].reset_index(drop=True), images, keys,
+                given.work / "holey", embedder, others, images, keys,
                 refinement, given.work / names[-1], seed=seed, device="cpu", backbone=profile.generator,
             )  # fmt: skip
             print(names[-1], {name: round(value, 3) for name, value in refined.metrics.items()}, flush=True)
