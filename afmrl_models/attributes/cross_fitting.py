@@ -20,6 +20,7 @@ from afmrl_models.attributes.lessons import product_numbers
 from afmrl_models.attributes.sft import train_generator
 from afmrl_models.attributes.writing import write_attributes
 from afmrl_models.backbones.checkpoint import checkpoint_digest
+from afmrl_models.backbones.curves import Report
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.learned_from import FILE as RECORD
 from afmrl_models.catalog.learned_from import LearnedFrom, read_record
@@ -38,6 +39,7 @@ class CrossFitter:
     (folds - 1) / folds of the steps: a listing is read as often as by the generator of all.
     kept: a folder for unfinished work and for the texts of each fold; where they are there already, of the
     same settings and listings, the fold is not distilled again.
+    report: is given what `train_generator` reports, under names that begin with `fold_<n>/`.
     """
 
     base: Path
@@ -48,6 +50,7 @@ class CrossFitter:
     seed: int
     device: str
     kept: Path
+    report: Report | None = None
 
     def write(
         self, teacher: pd.DataFrame, listings: pd.DataFrame, images: ImageStore, seen: LearnedFrom
@@ -99,6 +102,7 @@ class CrossFitter:
                 work / "in_training",
                 seed=self.seed,
                 device=self.device,
+                report=self._report_of(fold),
                 checkpoints=work / "checkpoint",
             )
             (work / "in_training").rename(generator)
@@ -117,6 +121,14 @@ class CrossFitter:
         shutil.copy(generator / RECORD, whole)
         whole.rename(done)
         shutil.rmtree(work)
+
+    def _report_of(self, fold: int) -> Report | None:
+        report = self.report
+        if report is None:
+            return None
+        return lambda values, step: report(
+            {f"fold_{fold}/{name}": value for name, value in values.items()}, step
+        )
 
     def _digest(
         self, lessons: pd.DataFrame, outside: pd.DataFrame, inside: pd.DataFrame, images: ImageStore

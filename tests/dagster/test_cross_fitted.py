@@ -21,6 +21,9 @@ def test_training_listings_have_the_texts_of_those_who_had_not_seen_them(tmp_pat
                and e.check_name == LEARNED_FROM_TRAINING}  # fmt: skip
     assert "round_0/cross_fitted_attributes" in checked
     tables = Tables(Pipeline(config_path=str(config), home=str(tmp_path / "home")))
+    tracking = tables.pipeline.tracking()
+    (run,) = tracking.client.search_runs([tracking.experiment_id()], "tags.kind = 'cross_fitted_attributes'")
+    assert {"fold_0/train/loss", "fold_1/train/loss", "result/accuracy/type"} <= set(run.data.metrics)
     texts = tables.attribute_table("round_0")
     crossed = read_table(
         tables.pipeline.directory(("round_0", "cross_fitted_attributes")) / "attributes.parquet"

@@ -5,7 +5,9 @@ import dagster as dg
 from afmrl_dagster import metadata
 from afmrl_dagster.attribute_tables import ATTRIBUTES
 from afmrl_dagster.defs.models.assets import BASE_GENERATOR
+from afmrl_dagster.defs.rounds.generators import generator_params
 from afmrl_dagster.resources import Pipeline
+from afmrl_dagster.runs import log_catalog, model_run
 from afmrl_dagster.step import step
 from afmrl_dagster.tables import TEACHER, Tables
 
@@ -31,26 +33,36 @@ def cross_fitted_attributes(context: dg.AssetExecutionContext, pipeline: Pipelin
 
     profile, tables = pipeline.profile(), Tables(pipeline)
     train, teacher = tables.of("train"), tables.attribute_table("attributes")
-    fitter = CrossFitter(
-        base=pipeline.directory(BASE_GENERATOR),
-        keys=tables.attribute_keys,
-        backbone=profile.generator,
-        sft=profile.attributes.sft,
-        generation=profile.attributes.generation,
-        seed=pipeline.seed,
-        device=pipeline.device(),
-        kept=pipeline.scratch(CROSS_FITTED),
-    )
     seen = LearnedFrom()
-    frame = fitter.write(teacher, train, tables.images, seen)
-    with pipeline.replacing(CROSS_FITTED) as out:
+    with (
+        pipeline.replacing(CROSS_FITTED) as out,
+        model_run(context, pipeline, "/".join(CROSS_FITTED)) as run,
+    ):
+        run.log_params(generator_params(pipeline, tables))
+        log_catalog(run, tables, "train", context="training")
+        fitter = CrossFitter(
+            base=pipeline.directory(BASE_GENERATOR),
+            keys=tables.attribute_keys,
+            backbone=profile.generator,
+            sft=profile.attributes.sft,
+            generation=profile.attributes.generation,
+            seed=pipeline.seed,
+            device=pipeline.device(),
+            kept=pipeline.scratch(CROSS_FITTED),
+            report=run.log_metrics,
+        )
+        frame = fitter.write(teacher, train, tables.images, seen)
+        agreed = agreement(frame, teacher, tables.attribute_keys)
+        accuracy = agreed.dropna(subset="accuracy").set_index("key")["accuracy"]
+        run.log_metrics({f"result/accuracy/{key}": float(value) for key, value in accuracy.items()})
         write_table(frame, PRODUCT_ATTRIBUTES, out / ATTRIBUTES)
         seen.save(out)
     return dg.MaterializeResult(
         metadata={
             **metadata.stored_table(pipeline.directory(CROSS_FITTED) / ATTRIBUTES),
             "valid_share": float(frame["valid"].mean()),
-            "agreement_with_the_teacher": metadata.table(agreement(frame, teacher, tables.attribute_keys)),
+            "agreement_with_the_teacher": metadata.table(agreed),
+            "mlflow_run": metadata.mlflow_link(run),
             "examples": metadata.texts_beside_photos(frame, train, tables.images),
         }
     )

@@ -47,7 +47,7 @@ def register(run: "RunHandle", directory: Path, pipeline: Pipeline, tables: Tabl
     return version
 
 
-def _shared_params(pipeline: Pipeline, tables: Tables) -> dict[str, object]:
+def generator_params(pipeline: Pipeline, tables: Tables) -> dict[str, object]:
     """The settings that concern every generator; a refined one, too, was distilled first."""
     profile = pipeline.profile()
     return {
@@ -90,7 +90,7 @@ def distilled_generator(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     taught, _ = deal_lessons(tables.of("train"), profile.attributes.sft.share, pipeline.seed)
     teacher = tables.attribute_table("attributes")
     with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
-        run.log_params(_shared_params(pipeline, tables))
+        run.log_params(generator_params(pipeline, tables))
         log_catalog(run, tables, "train", context="training")
         result = train_generator(
             pipeline.directory(BASE_GENERATOR),
@@ -148,7 +148,7 @@ def refined_generator(round_number: int) -> dg.AssetsDefinition:
         _, listings = deal_lessons(tables.of("train"), profile.attributes.sft.share, pipeline.seed)
         with pipeline.replacing(key) as out, model_run(context, pipeline, "/".join(key)) as run:
             run.log_params(
-                {"refinement": profile.refinement.model_dump(), **_shared_params(pipeline, tables)}
+                {"refinement": profile.refinement.model_dump(), **generator_params(pipeline, tables)}
             )
             log_catalog(run, tables, "train", context="training")
             result = refine_generator(
