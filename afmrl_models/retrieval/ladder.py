@@ -7,6 +7,7 @@ from typing import Literal
 BASELINE = "baseline"
 _ROUND_0 = ("agcl", "agcl_distilled")
 _OF_A_ROUND = ("afmrl", "afmrl_cit")
+_PLAIN_BOTH = "baseline_distilled_both"
 GALLERY_TOO = "attributes at the gallery, too"
 
 
@@ -57,12 +58,14 @@ def rungs_of(names: Collection[str]) -> list[Rung]:
     beside = [
         Rung("baseline_distilled", BASELINE, "distilled attributes without AGCL", "beside"),
         Rung("agcl_distilled", "baseline_distilled", "AGCL's weights, with attributes", "beside"),
+        Rung(_PLAIN_BOTH, BASELINE, "distilled attributes on both sides without AGCL", "beside"),
+        Rung("agcl_distilled_both", _PLAIN_BOTH, "AGCL's weights, with attributes on both sides", "beside"),
         Rung("oracle", "agcl", "true attributes", "beside"),
     ]
     for name in names:
         if name.endswith("_both"):
             beside.append(Rung(name, name.removesuffix("_both"), GALLERY_TOO, "beside"))
-            if not name.startswith("oracle"):
+            if name != _PLAIN_BOTH and not name.startswith("oracle"):
                 beside.append(Rung(name, BASELINE, f"all up to {name}", "beside"))
         elif name.endswith("_query"):
             beside.append(Rung(name.removesuffix("_query"), name, GALLERY_TOO, "beside"))

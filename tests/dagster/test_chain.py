@@ -76,7 +76,7 @@ def test_the_ablation_has_the_five_rows_with_numbers(chain: Chain) -> None:
     table = table[table["task"] == "fine_grained"]
     ladder = ["baseline", "agcl", "agcl_distilled", "afmrl", "afmrl_cit"]
     beside = ["baseline_distilled", "oracle"]
-    both = [f"{row}_both" for row in ("agcl_distilled", "oracle", "afmrl", "afmrl_cit")]
+    both = [f"{row}_both" for row in ("baseline_distilled", "agcl_distilled", "oracle", "afmrl", "afmrl_cit")]
     assert sorted(table["row"]) == sorted(ladder + beside + both)
     record = json.loads((folder / "ablation.json").read_text())
     assert record["about"]["profile_digest"] == chain.profile.digest()

@@ -32,6 +32,7 @@ def test_the_ladder_and_what_stands_beside_it() -> None:
 def test_both_sides_are_further_rows_or_the_ladders_own() -> None:
     further = named(enrich=["query", "both"])
     assert further["oracle_both"] == ("round_0", "oracle", "oracle")
+    assert further["baseline_distilled_both"] == ("baseline", "round_0", "round_0")
     assert further["afmrl_both"] == ("round_0", "round_1", "round_1")
     assert further["afmrl"] == ("round_0", "round_1", None)
     own = named(enrich=["both", "query"])

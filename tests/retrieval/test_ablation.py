@@ -222,6 +222,12 @@ def test_the_ladder_climbs_round_by_round() -> None:
     assert "oracle_both - baseline" not in {rung.name for rung in rungs_of([*names, "oracle_both"])}
     assert "afmrl - afmrl_query" in {rung.name for rung in rungs_of(["afmrl", "afmrl_query"])}
     assert rungs_of(["afmrl"]) == []
+    plain = rungs_of(["baseline", "baseline_distilled", "baseline_distilled_both", "agcl_distilled_both"])
+    assert [rung.name for rung in plain if "baseline_distilled_both" in rung.name] == [
+        "baseline_distilled_both - baseline",
+        "agcl_distilled_both - baseline_distilled_both",
+        "baseline_distilled_both - baseline_distilled",
+    ]
 
 
 def test_the_summary_is_short_and_narrow(judged: Ablation) -> None:

@@ -53,7 +53,7 @@ def rows_of(rounds: int, evaluation: EvaluationConfig) -> dict[str, list[Row]]:
         ]
 
     rows = {
-        "baseline": [Row("baseline", "baseline"), enriched("baseline_distilled", "baseline", "round_0")[0]],
+        "baseline": [Row("baseline", "baseline"), *enriched("baseline_distilled", "baseline", "round_0")],
         "round_0": [Row("agcl", "round_0"), *enriched("agcl_distilled", "round_0", "round_0")],
     }
     if evaluation.oracle:
