@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from text_worth import Catalog, Judge, texts_of
+from text_worth import Catalog, Judge, of_seed, texts_of
 
 from afmrl_dagster.project import afmrl_home
-from afmrl_dagster.seeds import partition_of
 from afmrl_models.attributes.agreement import agreement
 from afmrl_models.attributes.teachers.catalog import CatalogTeacher
 from afmrl_models.catalog.schema import read_table
@@ -34,17 +33,16 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     profile = load_profile(given.profile)
-    home, keys = afmrl_home() / profile.name, list(profile.attributes.keys)
-    catalog = Catalog.of(home)
+    keys, catalog = list(profile.attributes.keys), Catalog.of(afmrl_home() / profile.name)
     held_out = catalog.split("validation")
     stated = CatalogTeacher(keys).write(held_out, catalog.images)
     rows: dict[str, list[pd.DataFrame]] = {}
     for seed in profile.seeds:
-        of_seed = home / partition_of(seed) if len(profile.seeds) > 1 else home
-        judge = Judge(catalog, of_seed / "round_0" / "embedder")
+        made = of_seed(profile, seed)
+        judge = Judge(catalog, made / "round_0" / "embedder")
         rows.setdefault("agcl", []).append(judge.hits().reset_index())
         for row, group in ROUNDS.items():
-            table = read_table(of_seed / group / "product_attributes" / "attributes.parquet")
+            table = read_table(made / group / "product_attributes" / "attributes.parquet")
             table = table[table["listing_id"].isin(held_out["listing_id"])]
             by_key = agreement(table, stated, keys).set_index("key")
             said = [f"{key} {line.precision:.3f} of {line.said:.2f}" for key, line in by_key.iterrows()]

@@ -46,10 +46,14 @@ class Catalog:
         return oracle_attributes(self.listings, self.splits, self.images, keys, split="validation")
 
 
-def of_first_seed(profile: Profile) -> Path:
-    """Where `afmrl run` keeps what it trains for the profile's first seed."""
+def of_seed(profile: Profile, seed: int) -> Path:
+    """Where `afmrl run` keeps what it trains for a seed of the profile."""
     root = afmrl_home() / profile.name
-    return root / partition_of(profile.seeds[0]) if len(profile.seeds) > 1 else root
+    return root / partition_of(seed) if len(profile.seeds) > 1 else root
+
+
+def of_first_seed(profile: Profile) -> Path:
+    return of_seed(profile, profile.seeds[0])
 
 
 def texts_of(table: pd.DataFrame) -> dict[str, str]:

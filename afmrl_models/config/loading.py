@@ -42,7 +42,8 @@ def load_profile(
     expanded = _expand(reduce(_merged, (document for _, document in layers)), environment, path, "")
     beside = None
     if isinstance(named := expanded.get(_EXPECTATIONS), str):
-        beside = Path(named)
+        stated_in = next(file for file, document in reversed(layers) if _EXPECTATIONS in document)
+        beside = stated_in.parent / named
         expanded[_EXPECTATIONS] = _expand(_read(beside, "file of expectations"), environment, beside, "")
     for key, value in (instead or {}).items():
         *sections, name = key.split(".")
@@ -64,22 +65,20 @@ def load_profile(
 
 
 def _layers(path: Path, extended_by: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
-    """The profile as written, behind those it extends; a file of expectations with its folder."""
+    """The profile as written, behind those it extends, each with its file."""
     try:
         document = _read(path, "profile")
     except ProfileError as error:
         raise ProfileError(f"{error} ({extended_by[-1]} extends it)" if extended_by else str(error)) from None
     if not isinstance(document, dict):
         raise ProfileError(f"{path}: a profile is a mapping of keys, this is {type(document).__name__}")
-    if isinstance(named := document.get(_EXPECTATIONS), str):
-        document[_EXPECTATIONS] = str(path.parent / named)
     if _EXTENDS not in document:
         return [(path, document)]
     base = document.pop(_EXTENDS)
     if not isinstance(base, str):
         raise ProfileError(f"{path}: {_EXTENDS} names one profile beside this one (given: {base!r:.80})")
     chain = (*extended_by, path)
-    if path.parent / base in chain:
+    if (path.parent / base).resolve() in {file.resolve() for file in chain}:
         raise ProfileError(f"{path}: {_EXTENDS}: {base} extends this profile")
     return [*_layers(path.parent / base, chain), (path, document)]
 

@@ -51,6 +51,9 @@ def test_expectations_lie_beside_the_profile_that_names_them(folder: Path) -> No
     written(folder, BASE + "expectations: steward.yaml\n", "base.yaml")
     mine = load_profile(written(other, "extends: ../base.yaml\n"), {"SHOP": "/shop"})
     assert [entry.name for entry in mine.expectations] == ["grammar"]
+    written(other, "extends: ../base.yaml\nexpectations: '${STEWARD}'\n")
+    anywhere = {"SHOP": "/shop", "STEWARD": str(folder / "steward.yaml")}
+    assert [entry.name for entry in load_profile(other / "mine.yaml", anywhere).expectations] == ["grammar"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,7 @@ def test_expectations_lie_beside_the_profile_that_names_them(folder: Path) -> No
     [
         ("extends: absent.yaml\n", r"absent.yaml: no such profile \(.*mine.yaml extends it\)"),
         ("extends: mine.yaml\n", "mine.yaml: extends: mine.yaml extends this profile"),
+        ("extends: ../{folder}/mine.yaml\n", "mine.yaml: extends: .*mine.yaml extends this profile"),
         ("extends: [base.yaml]\n", "mine.yaml: extends names one profile beside this one"),
         (
             "extends: base.yaml\ntraining: 3\n",
@@ -68,7 +72,7 @@ def test_expectations_lie_beside_the_profile_that_names_them(folder: Path) -> No
 )
 def test_what_cannot_be_extended_is_named(folder: Path, text: str, named: str) -> None:
     with pytest.raises(ProfileError, match=named):
-        load_profile(written(folder, text), {"SHOP": "/shop"})
+        load_profile(written(folder, text.replace("{folder}", folder.name)), {"SHOP": "/shop"})
 
 
 def test_profiles_that_extend_each_other_are_an_error(folder: Path) -> None:
