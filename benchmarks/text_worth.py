@@ -1,9 +1,12 @@
 """What a generator writes, how right it is, and what its texts are worth; for the scripts beside it."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
+import numpy as np
 import pandas as pd
 
 from afmrl_dagster.project import afmrl_home
@@ -12,12 +15,14 @@ from afmrl_models.attributes.generator import AttributeGenerator
 from afmrl_models.catalog.images import ImageStore
 from afmrl_models.catalog.schema import read_table
 from afmrl_models.config import EvaluationConfig, GenerationConfig, Profile
+from afmrl_models.config.training import Modality
 from afmrl_models.embedding.embedder import load_embedder
 from afmrl_models.retrieval.evaluation import evaluate_embedder, model_encoder
 from afmrl_models.retrieval.oracle import oracle_attributes
 from afmrl_models.retrieval.significance import paired_bootstrap
 
 Texts = Mapping[str, str]  # listing id -> attribute text
+HeldOut = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,9 @@ class Catalog:
         members = set(self.splits.loc[self.splits["split"] == name, "listing_id"])
         return self.listings[self.listings["listing_id"].isin(members)].reset_index(drop=True)
 
-    def true_texts(self, keys: list[str]) -> dict[str, str]:
-        """What all offers of each validation product state."""
-        return oracle_attributes(self.listings, self.splits, self.images, keys, split="validation")
+    def true_texts(self, keys: list[str], split: HeldOut = "validation") -> dict[str, str]:
+        """What all offers of each of the split's products state."""
+        return oracle_attributes(self.listings, self.splits, self.images, keys, split=split)
 
 
 def of_seed(profile: Profile, seed: int) -> Path:
@@ -79,17 +84,33 @@ def written(
 
 
 class Judge:
-    """Recall@1 of `fine_grained` on validation products, by one embedder."""
+    """Recall@1 of `fine_grained` on held-out products, by one embedder."""
 
-    def __init__(self, catalog: Catalog, embedder: Path) -> None:
-        self._catalog, self._held_out = catalog, catalog.split("validation")
+    def __init__(self, catalog: Catalog, embedder: Path, split: HeldOut = "validation") -> None:
+        self._catalog, self._split = catalog, split
         self._encode = model_encoder(load_embedder(embedder, "cpu"), catalog.images, 256, progress=False)
+
+    def beside(self, vectors: pd.Series, weight: float) -> Self:
+        """The same, but that an embedder's unit vectors go on with others times `weight`.
+
+        vectors: unit vectors by listing id. Similarities are then sums of the two, that of the others times
+        the square of `weight`.
+        """
+        other, encode = copy(self), self._encode
+
+        def both(listings: pd.DataFrame, modality: Modality, texts: Texts | None) -> np.ndarray:
+            others = np.stack(vectors[listings["listing_id"]].tolist())
+            return np.hstack([encode(listings, modality, texts), weight * others]).astype(np.float32)
+
+        other._encode = both
+        return other
 
     def hits(self, query: Texts | None = None, gallery: Texts | None = None) -> pd.DataFrame:
         """A row a query: `recall_at_1` and `product_id`, by `query_id`; texts shown at each side."""
         config = EvaluationConfig(tasks=["fine_grained"], ks=[1])
+        held_out = self._catalog.split(self._split)
         done = evaluate_embedder(
-            None, self._held_out, self._catalog.splits, None, config, split="validation", seed=0,
+            None, held_out, self._catalog.splits, None, config, split=self._split, seed=0,
             encode=self._encode, device="cpu", query_attributes=query, gallery_attributes=gallery,
         )  # fmt: skip
         return done.per_query.set_index("query_id")
