@@ -11,9 +11,9 @@ A reader takes the generator's place: a key's value by what the eye sees of the 
 title, learned from the teacher's values of the training listings. Their own texts are by readers of the other
 half of them (cross-fitting), all others by a reader of all. Baseline and AGCL embedders train with them, as
 those of the ladder do; `distilled` in a row's name stands for the reader's texts. Prints how often they are
-right on held-out products, and the ladder's table of Recall@1 with intervals over products and seeds; then
-what the texts add to a baseline that has the same eye: its vector is followed by the eye's. Settings were
-chosen on validation products; `--split test` reports.
+right on held-out products, and the ladder's table of Recall@1 with intervals over products and seeds, which
+WORK keeps as a plot; then what the texts add to a baseline that has the same eye: its vector is followed by
+the eye's. Settings were chosen on validation products; `--split test` reports.
 """
 
 import argparse
@@ -48,6 +48,7 @@ from afmrl_models.catalog.photos import PhotoFolder
 from afmrl_models.config import Profile, load_profile
 from afmrl_models.embedding.training import LossName, train_embedder
 from afmrl_models.retrieval.ablation import judge_rows
+from afmrl_models.retrieval.ablation_plot import ablation_plot
 from afmrl_models.retrieval.ablation_report import evidence
 
 EDGE = 224  # pixels the eye sees
@@ -223,7 +224,9 @@ def main() -> None:
             else:
                 ladder["oracle"].append(judge.hits(true).reset_index())
                 ladder["oracle_both"].append(judge.hits(true, true).reset_index())
-    print("\n" + evidence(judge_rows(ladder, ks=[1])))
+    done = judge_rows(ladder, ks=[1])
+    ablation_plot(done, given.work / f"ladder_{given.split}.png")
+    print("\n" + evidence(done))
     print("## The baseline, with the eye's vector times a weight behind its own")
     for weight, rows in sharing.items():
         done = judge_rows(rows, ks=[1])

@@ -16,7 +16,7 @@ _LADDER, _BESIDE, _CEILING = "#2563eb", "#94a3b8", "#b45309"
 _VERDICT = {"above": "#15803d", "below": "#b91c1c", "unclear": "#6b7280"}
 _ORACLE = "oracle"
 _GAP = 0.7
-_POINTS, _RELATIVE = 1.08, 1.22  # where the columns of numbers end, in widths of the panel
+_POINTS, _RELATIVE = 1.08, 1.25  # where the columns of numbers end, in widths of the panel
 
 
 def ablation_plot(ablation: Ablation, path: Path, task: str | None = None) -> None:
