@@ -13,7 +13,8 @@ half of them (cross-fitting), all others by a reader of all. Baseline and AGCL e
 those of the ladder do; `distilled` in a row's name stands for the reader's texts. Prints how often they are
 right on held-out products, and the ladder's table of Recall@1 with intervals over products and seeds, which
 WORK keeps as a plot; then what the texts add to a baseline that has the same eye: its vector is followed by
-the eye's. Settings were chosen on validation products; `--split test` reports.
+the eye's. Settings were chosen on validation products; `--split test` reports. `--blind` is the control: the
+same readers, which see only the photos' colours.
 """
 
 import argparse
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("profile", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
+    parser.add_argument("--blind", action="store_true", help="readers see words and colours alone")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.work.mkdir(parents=True, exist_ok=True)
@@ -200,12 +202,14 @@ def main() -> None:
     keys, catalog = list(profile.attributes.keys), Catalog.of(afmrl_home() / profile.name)
     train, held_out = catalog.split("train"), catalog.split(given.split)
     photos = PhotoFolder(Path(os.environ["AFMRL_CATALOG"]))
-    looks = pd.Series(
-        list(seen(catalog.listings, catalog, photos, given.work / "eye.npy")), catalog.listings["listing_id"]
-    )
+    ids = catalog.listings["listing_id"]
+    looks = pd.Series(list(seen(catalog.listings, catalog, photos, given.work / "eye.npy")), ids)
+    eye = of_the_eye(looks, train)
+    if given.blind:
+        looks = looks.map(lambda look: look[-(SHADES**3) :])
     stated = CatalogTeacher(keys).write(train, catalog.images).set_index("listing_id")["attributes"]
     truth = CatalogTeacher(keys).write(held_out, catalog.images)
-    true, eye = catalog.true_texts(keys, given.split), of_the_eye(looks, train)
+    true = catalog.true_texts(keys, given.split)
     ladder: Rows = defaultdict(list)
     sharing: dict[float, Rows] = {weight: defaultdict(list) for weight in WEIGHTS}
     for seed in profile.seeds:
@@ -216,7 +220,8 @@ def main() -> None:
         print(f"seed {seed}: right {said}; all {exact_match(written, truth, keys):.3f}", flush=True)
         shown = texts_of(written)
         for loss, row in LOSSES.items():
-            judge = Judge(catalog, trained(loss, taught, catalog, profile, seed, given.work), given.split)
+            trainings = given.work / ("blind" if given.blind else "seeing")
+            judge = Judge(catalog, trained(loss, taught, catalog, profile, seed, trainings), given.split)
             add_rows(ladder, row, judge, shown)
             if loss == "infonce":
                 for weight, rows in sharing.items():
